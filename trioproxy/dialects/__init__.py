@@ -1,0 +1,1 @@
+"""L2: one folder per API language. A dialect never names another one."""

@@ -1,0 +1,158 @@
+"""What a dialect is: a record of functions and three machines.
+
+Rule 1: a dialect never names another dialect; all of them meet in `model`. Rule 2: every machine is bytes or events in, bytes or events out:
+no clock, no randomness, no network. What must be fresh (an id, the time) comes in through `Setting`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol, TypeAlias
+
+import attrs
+
+from trioproxy.model.events import Event
+from trioproxy.model.fault import Fault
+from trioproxy.model.fold import Response
+from trioproxy.model.request import Request
+from trioproxy.model.usage import Usage
+
+Headers: TypeAlias = Mapping[bytes, bytes]  # names in lower case; a repeated field holds its last value
+NO_QUIRKS: Final[frozenset[str]] = frozenset()
+
+
+@attrs.frozen
+class Face:
+    """One path on which a dialect is spoken to: method and exact path."""
+
+    method: str
+    path: str
+
+
+@attrs.frozen
+class Setting:
+    """What an encoder must know beyond the events.
+
+    Attributes:
+        id: 32 fresh hex digits; every id of the answer is derived from it.
+        created: Unix seconds.
+        model: the name to show, where the backend does not say one.
+        doc: the client's request as it came, for what the dialect echoes; never modified.
+        losses: parameters of it that had no effect.
+    """
+
+    id: str
+    created: int
+    model: str
+    doc: Mapping[str, Any]
+    losses: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Written:
+    """A request as the bytes a backend is sent, and what could not be carried over (`store`, `input[2].content[0].detail` …)."""
+
+    body: bytes
+    losses: tuple[str, ...] = ()
+
+
+class Decoder(Protocol):
+    """Backend stream → events. `Decoder(limit, quirks)`: `limit` bounds one frame in bytes."""
+
+    def __init__(self, limit: int, quirks: frozenset[str] = NO_QUIRKS) -> None: ...
+
+    @property
+    def settled(self) -> bool:
+        """True while no part of a frame is kept back."""
+        ...
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Decode the next bytes of an answer, any slice of the body, in order.
+
+        Returns the events now complete. After `Finished` or `Failed` it returns nothing more, whatever comes.
+
+        Raises:
+            RemoteProtocolError: a frame is too long, not JSON or of the wrong shape. The decoder is then spent.
+        """
+        ...
+
+    def finish(self) -> list[Event]:
+        """The body has ended. Returns what can now be concluded; the last event is `Finished` or `Failed` unless one was returned before.
+
+        An end that the dialect requires and that did not come gives `Failed` with kind UPSTREAM: a part is never presented as a whole.
+        """
+        ...
+
+
+class Encoder(Protocol):
+    """Events → client stream. `Encoder(setting)`."""
+
+    def __init__(self, setting: Setting) -> None: ...
+
+    def encode(self, events: list[Event]) -> bytes:
+        """Render events; whole frames only.
+
+        `Failed` closes what is open, in the dialect's own words, and ends the stream, whether or not anything was said before. Nothing may follow an end.
+        """
+        ...
+
+
+class Scanner(Protocol):
+    """Looks at a pass-through stream without touching it. `Scanner(limit)`.
+
+    It is fed whole frames only (the relay cuts the stream at frame ends), any number of them per call.
+    """
+
+    def __init__(self, limit: int) -> None: ...
+
+    spoken: bool  # substance, or a clean end, was seen
+    ended: bool  # the terminal event was seen
+    fault: Fault | None  # an in-band error was seen
+    usage: Usage | None  # of the terminal frames; None until then, or when the backend does not say
+
+    def feed(self, data: bytes) -> None:
+        """Look at the next whole frames."""
+        ...
+
+    def finish(self) -> bytes:
+        """The body has ended: frames that the backend owed and left out (a missing `[DONE]` after a finish), else nothing.
+
+        Sets `ended` when the answer is whole; when it is not, `ended` stays False and `fail` is asked next.
+        """
+        ...
+
+    def fail(self, fault: Fault) -> bytes:
+        """The frames that end the stream with `fault`, continuing ids and sequence numbers of what was seen."""
+        ...
+
+
+@attrs.frozen
+class Dialect:
+    """One API's language, both directions."""
+
+    name: str
+    faces: tuple[Face, ...]
+    # Path below a backend's base URL for (upstream model, stream), e.g. "/chat/completions".
+    target: Callable[[str, bool], str]
+    # Cheap check of a request's shape, on every road: types of top-level fields, of messages and tools. Raises FaultError with `param`.
+    check: Callable[[dict[str, Any]], None]
+    # Raises FaultError with `param` for what is wrong.
+    read_request: Callable[[dict[str, Any]], Request]
+    # (request, upstream model, quirks). Raises FaultError with `param` for what this dialect cannot say and must not drop.
+    write_request: Callable[[Request, str, frozenset[str]], Written]
+    Decoder: Callable[[int, frozenset[str]], Decoder]
+    Encoder: Callable[[Setting], Encoder]
+    Scanner: Callable[[int], Scanner]
+    # A plain answer's body → events of a whole stream (last one Finished or Failed). Raises RemoteProtocolError when it is not an answer.
+    read_response: Callable[[bytes, frozenset[str]], list[Event]]
+    write_response: Callable[[Response, Setting], bytes]
+    # (status, headers, body) of a non-2xx answer. Never raises; the message holds nothing secret (see `scrub`).
+    read_fault: Callable[[int, Headers, bytes], Fault]
+    # (status, body) for the client, before the head was sent.
+    write_fault: Callable[[Fault], tuple[int, bytes]]
+    # One whole frame that clients ignore, or None where they don't bear any.
+    heartbeat: bytes | None
+    # Canonical request field → what happens to it in this dialect ("dropped", "refused", "emulated"), for docs and `explain`.
+    losses: Mapping[str, str]
+    # Names of the deviations that `quirks` may hold, with one line each.
+    quirks: Mapping[str, str]

@@ -1,0 +1,1 @@
+"""L1: machines from bytes to bytes. Standard library and orjson."""

@@ -1,0 +1,1 @@
+"""L4: simulated backends, for first steps, tests and benchmarks."""

@@ -1,0 +1,1 @@
+"""L0: nouns. Imports attrs and nothing else."""

@@ -1,0 +1,84 @@
+"""Every bound of the house, with its name, unit and default. Bytes, seconds, counts."""
+
+from __future__ import annotations
+
+import attrs
+
+KIB = 1024
+MIB = 1024 * 1024
+
+
+@attrs.frozen
+class Limits:
+    """What one exchange, one connection and the whole house may use.
+
+    A duration of 0 means no bound; a size must be positive. Passing a bound is answered with the status named here, in the dialect's error shape.
+    """
+
+    head: int = 64 * KIB  # request head, bytes -> 431
+    target: int = 16 * KIB  # request target, bytes -> 414
+    headers: int = 100  # header fields -> 431
+    body: int = 32 * MIB  # request body, bytes -> 413
+    bodies: int = 512 * MIB  # request bodies held at once in the whole house -> 503
+    depth: int = 128  # nesting of JSON -> 400
+    requests: int = 4096  # exchanges in flight -> 503 with Retry-After
+    connections: int = 16_384  # client connections; beyond it accepting pauses
+    queued: int = 1024  # exchanges waiting for a lease -> 429 with Retry-After
+    hold: int = 64 * KIB  # output held before substance, bytes; beyond it the answer counts as spoken
+    frame: int = 16 * MIB  # one upstream event, bytes -> the attempt is broken
+    answer: int = 64 * MIB  # one upstream unary body, bytes -> 502
+    backlog: int = 256 * KIB  # bytes kept for a slow client before the upstream is no longer read
+    error: int = 64 * KIB  # bytes of an upstream error body that are read
+    request_head_s: float = 10.0  # first byte of a head to its end -> 408
+    request_body_s: float = 60.0  # whole request body -> 408
+    idle_s: float = 75.0  # between two requests of a connection -> closed
+    connect_s: float = 5.0  # dial and TLS handshake -> next credential, else 502
+    head_s: float = 60.0  # request sent to response head, streams -> next credential, else 504
+    answer_s: float = 600.0  # the same for a plain answer, whose head waits for the whole generation
+    first_substance_s: float = 300.0  # request sent to the model's first word, streams -> next credential, else 504
+    stall_s: float = 120.0  # silence in the middle of an answer -> fault frame
+    write_stall_s: float = 30.0  # a client that takes nothing -> cut
+    total_s: float = 3600.0  # a whole exchange -> 504 or fault frame
+    queue_s: float = 60.0  # waiting for a lease -> 429 with Retry-After
+    farewell_s: float = 1.0  # polite closes
+    upstream_idle_s: float = 60.0  # an upstream connection unused
+    upstream_idle: int = 256  # unused upstream connections kept per origin
+
+
+@attrs.frozen
+class Keepalive:
+    """When a quiet stream gets a heartbeat. 0 turns it off.
+
+    Attributes:
+        first_s: after so long with nothing sent, the head goes out with the first beat, even before the backend's first byte.
+        every_s: silence on an open stream that calls for another beat.
+        unary: let a plain answer beat with leading whitespace (fixes its status at 200, so off by default).
+    """
+
+    first_s: float = 10.0
+    every_s: float = 15.0
+    unary: bool = False
+
+
+@attrs.frozen
+class Retry:
+    """How far fail-over may go.
+
+    Attributes:
+        attempts: most attempts of one exchange, refreshes and stale sockets not counted.
+        rounds: how often all candidates may be tried again after a wait (`request-retry`).
+        max_wait_s: the longest wait for a cooling credential that is worth it (`max-retry-interval`).
+        before_head_s: no new attempt starts later than this after the exchange began.
+        ratio: retries per call over the whole house (an outage is not amplified); `floor` retries are always allowed in a window.
+        max_cooldown_s: a cooldown never lasts longer, whatever the backend asked for.
+        switch_project: move to the next credential on 429 and 402; False forwards the answer with its Retry-After.
+    """
+
+    attempts: int = 5
+    rounds: int = 1
+    max_wait_s: float = 5.0
+    before_head_s: float = 120.0
+    ratio: float = 0.1
+    floor: int = 20
+    max_cooldown_s: float = 600.0
+    switch_project: bool = True

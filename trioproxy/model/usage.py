@@ -1,0 +1,40 @@
+"""How much was used, and why the model stopped."""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+
+
+class FinishReason(enum.Enum):
+    """Why a generation ended, where it ended by itself."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    TOOL_CALLS = "tool_calls"
+    CONTENT_FILTER = "content_filter"
+
+
+@attrs.frozen
+class Usage:
+    """Token counts of one answer.
+
+    Attributes:
+        input: all prompt tokens, those read from a cache and those written to it included.
+        output: all generated tokens, reasoning included.
+        cached: the part of `input` that was read from a cache.
+        cache_written: the part of `input` that was written to a cache.
+        reasoning: the part of `output` that was thought, 0 when the backend does not say.
+    """
+
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+    cache_written: int = 0
+    reasoning: int = 0
+
+    @property
+    def total(self) -> int:
+        """Input and output together; always recomputed, never believed."""
+        return self.input + self.output

@@ -1,0 +1,59 @@
+"""What one exchange did: plain integers and floats, summed into metrics and written to the access log when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import attrs
+
+from trioproxy.model.usage import Usage
+
+
+@attrs.define(eq=False)
+class Attempted:
+    """One attempt: where it went, when, and how it ended (the outcome's class name in lower case, a status or 0)."""
+
+    backend: str
+    credential: str
+    model: str
+    started: float
+    outcome: str = "abandoned"
+    status: int = 0
+    ended: float = 0.0
+
+
+@attrs.define(eq=False)
+class Record:
+    """One exchange. Times are `trio.current_time()` floats, 0.0 where it did not come so far; bytes and counts are integers.
+
+    Attributes:
+        outcome: `served`, `refused`, `failed` (fault frame or error status of ours), `abandoned`, and so on: the last outcome's class name in lower case.
+        status: the HTTP status the client was sent, 0 when none was.
+        losses: parameters that had no effect.
+        passed: True when bytes were passed through, False when they were translated.
+    """
+
+    request_id: str
+    dialect: str
+    model: str
+    stream: bool
+    started: float
+    client: str = "anonymous"
+    peer: str = ""
+    outcome: str = "abandoned"
+    status: int = 0
+    spoken_at: float = 0.0
+    ended: float = 0.0
+    waited: float = 0.0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    beats: int = 0
+    usage: Usage | None = None
+    losses: tuple[str, ...] = ()
+    passed: bool = False
+    attempts: list[Attempted] = attrs.field(factory=list)
+    note: str = ""
+
+
+Observer: TypeAlias = Callable[[Record], None]

@@ -1,0 +1,1 @@
+"""L2: credentials and leases. No trio, no clock."""

@@ -1,0 +1,97 @@
+"""How an attempt ended."""
+
+from __future__ import annotations
+
+import enum
+from typing import TypeAlias
+
+import attrs
+
+from trioproxy.model.fault import Fault
+from trioproxy.model.usage import Usage
+
+
+class Stage(enum.Enum):
+    """How far the answer to the client has come; it only ever moves on.
+
+    HELD: nothing was sent. OPEN: head and heartbeats were sent. SPOKEN: substance was sent, no other attempt may follow.
+    ENDED: the last byte was sent.
+    """
+
+    HELD = "held"
+    OPEN = "open"
+    SPOKEN = "spoken"
+    ENDED = "ended"
+
+
+@attrs.frozen
+class Served:
+    """The answer came whole. `seconds` from the request's last byte sent to the answer's end."""
+
+    usage: Usage | None = None
+    seconds: float = 0.0
+
+
+@attrs.frozen
+class Refused:
+    """The request is at fault (400, 404 of a model, 413, 422 …); another credential would say the same."""
+
+    fault: Fault
+
+
+@attrs.frozen
+class Missing:
+    """The backend does not have the model (404); another one may."""
+
+    fault: Fault
+
+
+@attrs.frozen
+class Throttled:
+    """Rate limit or quota (429, 402). `fault.retry_after_s` where the backend said; `whole` when it concerns the credential, not only the model."""
+
+    fault: Fault
+    whole: bool = False
+
+
+@attrs.frozen
+class Unauthorized:
+    """Our key was not accepted (401, 403)."""
+
+    fault: Fault
+
+
+@attrs.frozen
+class Broken:
+    """No answer, or a wrong one: connect failure, reset, garbage, 5xx, an error event before substance."""
+
+    fault: Fault
+
+
+@attrs.frozen
+class Stale:
+    """A kept connection died before any byte of the answer."""
+
+    fault: Fault
+
+
+@attrs.frozen
+class Stalled:
+    """Silence: no head, no substance or no next byte in time."""
+
+    fault: Fault
+
+
+@attrs.frozen
+class Truncated:
+    """The stream ended without a terminal event, or a plain answer was cut."""
+
+    fault: Fault
+
+
+@attrs.frozen
+class Abandoned:
+    """The client left, or the exchange was cancelled; the credential is not to blame."""
+
+
+Outcome: TypeAlias = Served | Refused | Missing | Throttled | Unauthorized | Broken | Stale | Stalled | Truncated | Abandoned

@@ -1,0 +1,1 @@
+"""L3: where the two halves of the house meet."""
