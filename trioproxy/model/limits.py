@@ -72,6 +72,9 @@ class Retry:
         ratio: retries per call over the whole house (an outage is not amplified); `floor` retries are always allowed in a window.
         max_cooldown_s: a cooldown never lasts longer, whatever the backend asked for.
         switch_project: move to the next credential on 429 and 402; False forwards the answer with its Retry-After.
+        probe_after_s: a cooldown longer than this lets one request through after so long, to see whether the backend has recovered early.
+        unauthorized_s: how long a credential rests whose key was not accepted.
+        missing_s: how long a credential is not asked again for a model that its backend does not have.
     """
 
     attempts: int = 5
@@ -82,3 +85,6 @@ class Retry:
     floor: int = 20
     max_cooldown_s: float = 600.0
     switch_project: bool = True
+    probe_after_s: float = 30.0
+    unauthorized_s: float = 1800.0
+    missing_s: float = 300.0
