@@ -1,0 +1,115 @@
+"""A backend: where a lease and a request body become an answer.
+
+Rule 1: a backend never retries and never translates; it sends bytes and hands back bytes. Rule 2: what it raises says by whose fault: `ConnectError` (nothing was
+sent), `StaleError` (a kept connection died before any byte of the answer), `BrokenError` or `RemoteProtocolError` (they answered wrongly).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import attrs
+
+from trioproxy.dialects.base import Dialect
+from trioproxy.pool.credential import Secret
+from trioproxy.pool.pool import Lease
+from trioproxy.wire.client import Upstream
+
+
+class Reply(Protocol):
+    """An answer whose head has come."""
+
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[bytes, bytes]:
+        """Header fields, names in lower case."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """True once the body's own end was seen; False after `receive` returned b"" means that it was cut."""
+        ...
+
+    async def receive(self) -> bytes:
+        """The next bytes of the body; b"" at its end, however that came about."""
+        ...
+
+    def close(self) -> None:
+        """Give the connection back if the answer is complete, close it otherwise. Synchronous, idempotent, never raises."""
+        ...
+
+
+class Backend(Protocol):
+    """A named upstream. `HttpBackend` is built in; tests and embedding applications bring their own."""
+
+    @property
+    def name(self) -> str:
+        """The name that routes use."""
+        ...
+
+    @property
+    def dialect(self) -> Dialect:
+        """The language it speaks."""
+        ...
+
+    @property
+    def quirks(self) -> frozenset[str]:
+        """Names of its deviations from the dialect."""
+        ...
+
+    @property
+    def translate(self) -> bool:
+        """True where its answers need repair, so that nothing of them is passed through."""
+        ...
+
+    async def open(self, lease: Lease, body: bytes, *, stream: bool, fresh: bool = False) -> Reply:
+        """Send one request and wait for the head of its answer; cancellation closes the connection.
+
+        `fresh` forbids a kept connection: the last try on one died.
+        """
+        ...
+
+
+class Keys(Protocol):
+    """The secret a credential has now (it may have been refreshed since the plan was made)."""
+
+    def secret(self, lease: Lease) -> Secret | None:
+        """The secret to send for this lease, None for a credential without one."""
+        ...
+
+
+@attrs.frozen
+class HttpBackend:
+    """A backend reached over HTTP/1.1.
+
+    Attributes:
+        base: path prefix of every request, without a trailing slash (`/v1`).
+        extra: header fields sent besides, as configured.
+    """
+
+    name: str
+    dialect: Dialect
+    upstream: Upstream
+    keys: Keys
+    agent: bytes
+    base: str = "/v1"
+    quirks: frozenset[str] = frozenset()
+    translate: bool = False
+    extra: Sequence[tuple[bytes, bytes]] = ()
+
+    async def open(self, lease: Lease, body: bytes, *, stream: bool, fresh: bool = False) -> Reply:
+        """Send one request; see `Backend.open`."""
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"accept", b"text/event-stream" if stream else b"application/json"),
+            (b"user-agent", self.agent),
+            *lease.credential.scheme.headers(self.keys.secret(lease)),
+            *self.extra,
+        ]
+        target = self.base + self.dialect.target(lease.candidate.model, stream)
+        return await self.upstream.request("POST", target, headers, body, fresh=fresh)
