@@ -1,0 +1,135 @@
+"""What concerns several parts of a configuration: names that must exist or differ, and who may be let in.
+
+Rule 1: pure; the values were already checked one by one. Rule 2: a configuration made of command line flags passes through here as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from trioproxy.config.fields import loopback
+from trioproxy.config.keys import is_sample
+from trioproxy.config.schema import BackendConfig, Config, ModelConfig
+from trioproxy.config.units import shown, suggest
+from trioproxy.errors import Problem
+
+
+def problems(
+    config: Config,
+    backends: frozenset[str] = frozenset(),
+    clients: bool = False,
+    quirks: Mapping[str, Collection[str]] | None = None,
+) -> list[Problem]:
+    """What is wrong with `config` as a whole.
+
+    Args:
+        config: its values one by one are right.
+        backends: names of backends that were written down, be they readable or not.
+        clients: whether any client was written down.
+        quirks: per dialect, the names that `quirks` may hold; None leaves them unchecked.
+    """
+    known = sorted(backends | {backend.name for backend in config.backends})
+    found = _doors(config, clients)
+    if not known:
+        found.append(Problem("backend", "there is no [[backend]]", 'a first one may be: name = "demo", origin = "sim:"'))
+    found += _twice("client", (client.name for client in config.clients)) + _twice("backend", (backend.name for backend in config.backends))
+    found += _twice("model", (model.name for model in config.models)) + _same_key(config)
+    for backend in config.backends:
+        found += _backend(backend, quirks)
+    for model in config.models:
+        found += _model(model, known)
+    for at, rule in enumerate(config.rules):
+        if rule.backend is not None and rule.backend not in known:
+            found.append(_unknown_backend(f"rule[{at}].backend", rule.backend, known))
+        if rule.status is None and rule.contains is None:
+            found.append(Problem(f"rule[{at}]", "would match every error", "say a status, a text that the body contains, or both"))
+    if config.server.default_backend and config.server.default_backend not in known:
+        found.append(_unknown_backend("server.default_backend", config.server.default_backend, known))
+    return found
+
+
+def warnings(config: Config) -> list[Problem]:
+    """What is allowed but hardly meant."""
+    found = []
+    for backend in config.backends:
+        keyed = any(credential.secret for credential in backend.credentials)
+        if keyed and backend.origin.startswith("http://") and not loopback(_host(backend.origin)):
+            found.append(Problem(f"backend[{backend.name}].origin", "the key travels unencrypted", "https:// protects it"))
+        if keyed and backend.simulated:
+            found.append(Problem(f"backend[{backend.name}].key", "the simulated backend looks at no key"))
+        if backend.tls_ca and not backend.origin.startswith("https://"):
+            found.append(Problem(f"backend[{backend.name}].tls_ca", "has no effect on a backend without TLS"))
+    if config.server.allow_anonymous and any(not loopback(place) for place in config.server.listen):
+        found.append(Problem("server.allow_anonymous", "everybody who reaches the port can use the keys of the backends"))
+    return found
+
+
+def _doors(config: Config, clients: bool) -> list[Problem]:
+    """Beyond loopback somebody must be asked for a key, and not for one that everybody knows."""
+    beyond = [place for place in config.server.listen if not loopback(place)]
+    if not beyond:
+        return []
+    found = [
+        Problem(
+            f"client[{client.name}].key",
+            f"this key is known from documentation, and {beyond[0]} can be reached by others",
+            "openssl rand -hex 32 makes a good one",
+        )
+        for client in config.clients
+        if is_sample(client.digest)
+    ]
+    if not config.clients and not clients and not config.server.allow_anonymous:
+        hint = "add a [[client]] with a key, listen on 127.0.0.1, or set allow_anonymous = true"
+        found.append(Problem("server.listen", f"{beyond[0]} can be reached by others, and nobody is asked for a key", hint))
+    return found
+
+
+def _twice(section: str, names: Iterable[str]) -> list[Problem]:
+    seen: set[str] = set()
+    found = []
+    for at, name in enumerate(names):
+        if name in seen:
+            found.append(Problem(f"{section}[{at}].name", f"{shown(name)} stands here twice"))
+        seen.add(name)
+    return found
+
+
+def _same_key(config: Config) -> list[Problem]:
+    owners: dict[bytes, str] = {}
+    return [
+        Problem(f"client[{client.name}].key", f"is the key of {shown(owner)} too")
+        for client in config.clients
+        if (owner := owners.setdefault(client.digest, client.name)) != client.name
+    ]
+
+
+def _backend(backend: BackendConfig, quirks: Mapping[str, Collection[str]] | None) -> list[Problem]:
+    path = f"backend[{backend.name}]"
+    found = _twice(f"{path}.credential", (credential.name for credential in backend.credentials))
+    sent = {"bearer": "authorization"}.get(backend.scheme, backend.scheme.removeprefix("header:"))
+    if sent in backend.headers and any(credential.secret for credential in backend.credentials):
+        found.append(Problem(f"{path}.headers", f"the header {shown(sent)} is where the key goes"))
+    if quirks is not None:
+        speaks = list(quirks) if backend.dialect == "auto" else [backend.dialect]
+        known = sorted({quirk for dialect in speaks for quirk in quirks.get(dialect, ())})
+        found += [Problem(f"{path}.quirks", f"{shown(quirk)} is not known here", suggest(quirk, known)) for quirk in backend.quirks if quirk not in known]
+    return found
+
+
+def _model(model: ModelConfig, known: list[str]) -> list[Problem]:
+    path = f"model[{model.name}].serve"
+    found = []
+    for backend, upstream in model.serve:
+        if backend not in known:
+            found.append(_unknown_backend(path, backend, known))
+        if "*" in upstream and "*" not in model.name:
+            found.append(Problem(path, f'{shown(f"{backend}/{upstream}")} holds a "*", but the name of the model does not'))
+    return found
+
+
+def _unknown_backend(path: str, name: str, known: list[str]) -> Problem:
+    return Problem(path, f"there is no backend {shown(name)}", suggest(name, known))
+
+
+def _host(origin: str) -> str:
+    return origin.partition("://")[2].partition("/")[0]

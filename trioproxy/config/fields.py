@@ -1,0 +1,337 @@
+"""One field of a configuration: what a value must look like.
+
+Every function takes what TOML gave and returns what the schema holds, or raises `UnfitError` with a sentence about it. None knows its own path.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from functools import partial
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from trioproxy.config.schema import ACCESS_LOG, DIALECTS, HALF_CLOSE, RULE_OUTCOMES, SIMULATED, STRATEGIES
+from trioproxy.config.units import UnfitError, count, shown, suggest
+
+BASE_PATH: Final = "/v1"
+MODEL: Final = re.compile(r"[A-Za-z0-9_.:/@+-]{1,256}")  # what may stand in a path or a log line
+_PATTERN: Final = re.compile(r"(?=.{1,256}\Z)[A-Za-z0-9_.:/@+-]*(?:\*[A-Za-z0-9_.:/@+-]*)?")
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?")
+_BASE: Final = re.compile(r"(?:/[A-Za-z0-9_.~:@!$&'()*+,;=%-]+)*/?")
+_TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
+_VALUE: Final = re.compile(r"[!-~](?:[ -~]{0,8190}[!-~])?")
+
+# Fields that the gateway itself answers for: framing, the body's type, and what it asks a backend to send.
+_OWN_HEADERS: Final = frozenset(
+    [
+        *("host", "content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection", "te", "trailer", "upgrade", "expect"),
+        *("content-type", "content-encoding", "accept-encoding", "accept", "user-agent"),
+    ]
+)
+_FUTURE_DIALECTS: Final = ("messages", "gemini")
+
+
+def text(value: object) -> str:
+    """Text that is not empty.
+
+    Raises:
+        UnfitError: it is not.
+    """
+    if not isinstance(value, str):
+        raise UnfitError(f"{shown(value)} is not text", "text stands in quotes")
+    if not value.strip():
+        raise UnfitError("is empty")
+    return value
+
+
+def secret(value: object) -> str:
+    """Text that is or names a key; the value is never part of the message.
+
+    Raises:
+        UnfitError: it is no text, or empty.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise UnfitError("is no key", 'text such as "env:NAME" or "file:PATH"')
+    return value
+
+
+def flag(value: object) -> bool:
+    """`true` or `false`.
+
+    Raises:
+        UnfitError: anything else; the words in quotes too.
+    """
+    if not isinstance(value, bool):
+        raise UnfitError(f"{shown(value)} is not true or false", "true and false stand without quotes" if isinstance(value, str) else None)
+    return value
+
+
+def texts(value: object, one: Callable[[object], str] = text, least: int = 0) -> tuple[str, ...]:
+    """A list of different texts, each read by `one`, at least `least` of them.
+
+    Raises:
+        UnfitError: it is not.
+    """
+    if not isinstance(value, list):
+        raise UnfitError(f"{shown(value)} is not a list", f"write [{shown(value)}]" if isinstance(value, str) else 'a list stands in brackets: ["a", "b"]')
+    found = tuple(map(one, value))
+    if len(found) < least:
+        raise UnfitError("is empty")
+    if twice := next((name for at, name in enumerate(found) if name in found[:at]), None):
+        raise UnfitError(f"{shown(twice)} stands here twice")
+    return found
+
+
+def choice(value: object, known: tuple[str, ...]) -> str:
+    """One of the words `known`.
+
+    Raises:
+        UnfitError: it is none of them.
+    """
+    word = text(value)
+    if word not in known:
+        raise UnfitError(f"{shown(word)} is not known here", suggest(word, known))
+    return word
+
+
+def dialect(value: object) -> str:
+    """The dialect a backend speaks.
+
+    Raises:
+        UnfitError: none of this version.
+    """
+    if value in _FUTURE_DIALECTS:
+        raise UnfitError(f"the dialect {shown(value)} is not spoken by this version", f"known: {', '.join(DIALECTS)}")
+    return choice(value, DIALECTS)
+
+
+def name(value: object) -> str:
+    """A name of the operator's own choice: letters, digits, `_`, `.`, `-`.
+
+    Raises:
+        UnfitError: it is not one.
+    """
+    word = text(value)
+    if not _NAME.fullmatch(word):
+        raise UnfitError(f"{shown(word)} is not a name", 'letters, digits, "_", "." and "-", at most 64, the first a letter or digit')
+    return word
+
+
+def model(value: object) -> str:
+    """The name of a model.
+
+    Raises:
+        UnfitError: it is too long, or holds what may not stand in a path.
+    """
+    word = text(value)
+    if not MODEL.fullmatch(word):
+        raise UnfitError(f"{shown(word)} is not the name of a model", 'letters, digits and any of "_ . : / @ + -", at most 256')
+    return word
+
+
+def pattern(value: object) -> str:
+    """The name of a model, or one with a `*` for any text.
+
+    Raises:
+        UnfitError: it is neither.
+    """
+    word = text(value)
+    if word.count("*") > 1:
+        raise UnfitError(f'{shown(word)} holds more than one "*"')
+    return word if "*" in word and _PATTERN.fullmatch(word) else model(word)
+
+
+def address(value: object) -> str:
+    """Where to listen: `host:port` or `[ipv6]:port`.
+
+    Raises:
+        UnfitError: it is not; the hint names the probable meaning.
+    """
+    word = text(value)
+    host, colon, port = word.rpartition(":")
+    if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+        raise UnfitError(f"{shown(word)} is not an address", 'write "HOST:PORT", such as "127.0.0.1:8080"')
+    if not host:
+        raise UnfitError(f"{shown(word)} names no host", f'"127.0.0.1:{port}" for this machine only, "0.0.0.0:{port}" for every network')
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise UnfitError(f"{shown(word)} is not an address", f'an IPv6 address stands in brackets: "[{host}]:{port}"')
+    if not _is_host(host):
+        raise UnfitError(f"{shown(host)} is not the name or address of a host")
+    return word
+
+
+def loopback(place: str) -> bool:
+    """Whether an address (`host:port`, or a bare host as in a URL) can be reached from this machine only."""
+    bracketed = re.fullmatch(r"\[(.*)\](?::[0-9]+)?", place)
+    host = bracketed[1] if bracketed else place.partition(":")[0]
+    if host.lower() == "localhost" or host.lower().endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def origin(value: object) -> str:
+    """The base URL of a backend, normalised: no trailing slash, `/v1` where it names no path; or `sim:`.
+
+    Raises:
+        UnfitError: it is no http or https URL of a host, or holds a user, a query or a fragment.
+    """
+    word = text(value)
+    if word.startswith(SIMULATED):
+        if word != SIMULATED:
+            raise UnfitError(f"{shown(word)} is not an origin", 'the simulated backend is "sim:", with nothing behind it')
+        return word
+    parts, host, port = _url(word)
+    if not _BASE.fullmatch(parts.path):
+        raise UnfitError(f"the path of {shown(word)} holds characters that must be percent-encoded")
+    path = parts.path.rstrip("/")
+    for tail in ("/chat/completions", "/responses", "/models"):
+        if path.endswith(tail):
+            raise UnfitError(f"{shown(word)} is the address of one endpoint", f'the base is "{word[: word.rindex(tail)]}"')
+    return f"{parts.scheme}://{host}{port}{path or BASE_PATH}"
+
+
+def base_path(value: object) -> str:
+    """The path in front of a backend's endpoints: `/` for none, else `/v1` and its like, without a trailing slash.
+
+    Raises:
+        UnfitError: it does not start with a slash, or holds what must be percent-encoded.
+    """
+    word = text(value)
+    if not word.startswith("/") or not _BASE.fullmatch(word):
+        raise UnfitError(f"{shown(word)} is not a path", 'such as "/v1", or "/" for none')
+    return word.rstrip("/") or "/"
+
+
+def web_origin(value: object) -> str:
+    """The origin of a web page: `https://host` or `https://host:port`, or `*`.
+
+    Raises:
+        UnfitError: it is not.
+    """
+    word = text(value)
+    if word == "*":
+        return word
+    parts, host, port = _url(word)
+    if parts.path not in ("", "/"):
+        raise UnfitError(f"{shown(word)} holds a path", f'an origin is "{parts.scheme}://{host}{port}"')
+    return f"{parts.scheme}://{host}{port}"
+
+
+def scheme(value: object) -> str:
+    """How a key is sent: `bearer`, `header:NAME`, `none`.
+
+    Raises:
+        UnfitError: none of them, or a header that is not the sender's to choose.
+    """
+    word = text(value)
+    if word.startswith("header:"):
+        return f"header:{_header_name(word.removeprefix('header:'))}"
+    if word not in ("bearer", "none"):
+        raise UnfitError(f"{shown(word)} is not known here", "known: bearer, header:NAME, none")
+    return word
+
+
+def headers(value: object) -> MappingProxyType[str, str]:
+    """Header fields to send besides our own, names in lower case.
+
+    Raises:
+        UnfitError: a name or value that cannot be sent, or a field that the gateway itself answers for. Values are never part of the message.
+    """
+    if not isinstance(value, dict):
+        raise UnfitError("is not a table", 'such as { x-team = "blue" }')
+    found: dict[str, str] = {}
+    for key, content in value.items():
+        field = _header_name(key)
+        if not isinstance(content, str) or not _VALUE.fullmatch(content):
+            raise UnfitError(f"the value of the header {shown(key)} cannot be sent", "visible ASCII text, without line breaks or blanks at its ends")
+        if field in found:
+            raise UnfitError(f"the header {shown(key)} stands here twice")
+        found[field] = content
+    return MappingProxyType(found)
+
+
+def target(value: object) -> tuple[str, str]:
+    """`backend/model` as a pair; the model may hold a `*`.
+
+    Raises:
+        UnfitError: it is not of this form.
+    """
+    word = text(value)
+    backend, slash, upstream = word.partition("/")
+    if not slash or not upstream:
+        raise UnfitError(f"{shown(word)} names no model", f'write "BACKEND/MODEL", such as "{backend or "openai"}/gpt-mini"')
+    return name(backend), pattern(upstream)
+
+
+def targets(value: object) -> tuple[tuple[str, str], ...]:
+    """A list of at least one `backend/model`.
+
+    Raises:
+        UnfitError: it is not.
+    """
+    words = texts(value, least=1)
+    return tuple(map(target, words))
+
+
+strategy = partial(choice, known=STRATEGIES)
+half_close = partial(choice, known=HALF_CLOSE)
+access_log = partial(choice, known=ACCESS_LOG)
+outcome = partial(choice, known=RULE_OUTCOMES)
+
+
+def status(value: object) -> int:
+    """The HTTP status of an error.
+
+    Raises:
+        UnfitError: it is none.
+    """
+    return count(value, 300, 599)
+
+
+def _is_host(host: str) -> bool:
+    if not host.startswith("["):
+        return bool(_HOST.fullmatch(host))
+    try:
+        ipaddress.IPv6Address(host[1:-1])
+    except ValueError:
+        return False
+    return True
+
+
+def _url(word: str) -> tuple[SplitResult, str, str]:
+    """(parts, host as it is written in a URL, `:port` or nothing) of an absolute http(s) URL."""
+    try:
+        parts, port = urlsplit(word), urlsplit(word).port
+    except ValueError as exc:  # half a bracket, a port of letters
+        raise UnfitError(f"{shown(_masked(word))} is not a URL") from exc
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+    if "@" in parts.netloc:
+        raise UnfitError("a URL with a user or password is not taken", "a key belongs into `key` or `credential`")
+    if parts.scheme not in ("http", "https") or not _is_host(host):
+        bare = re.fullmatch(r"[A-Za-z0-9.-]+(?::[0-9]+)?(?:/[!-~]*)?", word)
+        hint = f'write "https://{word}"' if bare else 'such as "https://api.openai.com/v1"'
+        raise UnfitError(f"{shown(_masked(word))} is not an http or https URL", hint)
+    if parts.query or parts.fragment or word.endswith(("?", "#")):
+        raise UnfitError("a base URL holds no query and no fragment")
+    return parts, host, f":{port}" if port is not None else ""
+
+
+def _masked(word: str) -> str:
+    # What stands before an `@` may be a password.
+    return re.sub(r"[^/]*@", "…@", word)
+
+
+def _header_name(word: str) -> str:
+    lower = word.lower()
+    if not _TOKEN.fullmatch(word):
+        raise UnfitError(f"{shown(word)} is not the name of a header")
+    if lower in _OWN_HEADERS:
+        raise UnfitError(f"the header {shown(word)} is the gateway's own")
+    return lower

@@ -1,0 +1,110 @@
+"""Command line flags → `Config`, without any file. Imports nothing heavy: this is on the way to the first answer.
+
+Rule 1: a client's key is never passed on to a backend. Rule 2: a key from the environment goes where its name says, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+import attrs
+
+from trioproxy.config import check, fields
+from trioproxy.config.keys import KeySource
+from trioproxy.config.schema import SIMULATED, BackendConfig, Config, CredentialConfig, ModelConfig, ServerConfig
+from trioproxy.config.units import UnfitError
+from trioproxy.errors import ConfigError, Problem
+
+KEY: Final = "TRIOPROXY_BACKEND_KEY"
+DEMO: Final = "demo"
+_DIALECT: Final = re.compile(r"([a-z]{1,20})=(.*)", re.DOTALL)
+
+
+def default_config(
+    listen: Sequence[str] = (),
+    backends: Sequence[str] = (),
+    *,
+    access_log: str | None = None,
+    allow_anonymous: bool = False,
+) -> Config:
+    """A configuration without a file.
+
+    Args:
+        listen: addresses; none means 127.0.0.1:8080.
+        backends: `URL`, `chat=URL` or `responses=URL`; they are named b1, b2 …, and the first is asked for models that nobody lists.
+            None at all means the embedded simulated backend, with the model `demo`.
+        access_log: `off`, `human` or `json`; None means off.
+        allow_anonymous: serve clients without a key also beyond loopback.
+
+    Raises:
+        ConfigError: all that is wrong with the flags.
+    """
+    problems: list[Problem] = []
+    found = [backend for at, flag in enumerate(backends, 1) if (backend := _backend(f"b{at}", flag, problems))]
+    config = Config(backends=tuple(found)) if backends else _demo()
+    config = attrs.evolve(config, server=_server(config.server, listen, access_log, allow_anonymous, problems))
+    return _checked(config, problems, frozenset(f"b{at}" for at in range(1, len(backends) + 1)))
+
+
+def override(config: Config, *, listen: Sequence[str] = (), access_log: str | None = None, allow_anonymous: bool = False) -> Config:
+    """`config` with what flags say instead; what they leave out stays.
+
+    Raises:
+        ConfigError: all that is wrong with the result.
+    """
+    problems: list[Problem] = []
+    config = attrs.evolve(config, server=_server(config.server, listen, access_log, allow_anonymous, problems))
+    return _checked(config, problems)
+
+
+def _server(server: ServerConfig, listen: Sequence[str], access_log: str | None, allow_anonymous: bool, problems: list[Problem]) -> ServerConfig:
+    try:
+        places = fields.texts(list(listen), fields.address) or server.listen
+        log = fields.access_log(access_log) if access_log is not None else server.access_log
+    except UnfitError as exc:
+        problems.append(Problem("--listen", str(exc), exc.hint))
+        return server
+    return attrs.evolve(server, listen=places, access_log=log, allow_anonymous=allow_anonymous or server.allow_anonymous)
+
+
+def _checked(config: Config, problems: list[Problem], names: frozenset[str] = frozenset()) -> Config:
+    problems += check.problems(config, names)
+    if problems:
+        raise ConfigError(tuple(dict.fromkeys(problems)))
+    # Warnings that depend on the server's part are made anew; those about the file's text stay.
+    return attrs.evolve(config, warnings=tuple(dict.fromkeys((*config.warnings, *check.warnings(config)))))
+
+
+def _demo() -> Config:
+    server = ServerConfig(default_backend="sim")
+    backend = BackendConfig("sim", SIMULATED, scheme="none", models=(DEMO,))
+    return Config(server=server, backends=(backend,), models=(ModelConfig(DEMO, (("sim", DEMO),), owned_by="trioproxy"),))
+
+
+def _backend(name: str, flag: str, problems: list[Problem]) -> BackendConfig | None:
+    named = _DIALECT.fullmatch(flag)
+    try:
+        dialect = fields.dialect(named[1]) if named else "auto"
+        origin = fields.origin(named[2] if named else flag)
+        credential = _credential(origin)
+    except UnfitError as exc:
+        problems.append(Problem("--backend", str(exc), exc.hint))
+        return None
+    scheme = "bearer" if credential.secret else "none"
+    return BackendConfig(name, origin, dialect, credentials=(credential,), scheme=scheme)
+
+
+def _credential(origin: str) -> CredentialConfig:
+    """The key in the environment for `origin`: ours by name for any, OpenAI's own only for OpenAI."""
+    if origin == SIMULATED:
+        return CredentialConfig("none")
+    names = (KEY, "OPENAI_API_KEY") if urlsplit(origin).hostname == "api.openai.com" else (KEY,)
+    for name in names:
+        if os.environ.get(name):
+            source = KeySource("env", name)
+            return CredentialConfig("default", source.read(), source)
+    return CredentialConfig("none")

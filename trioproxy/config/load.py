@@ -1,0 +1,257 @@
+"""A TOML file → `Config`; every mistake with its path, all at once.
+
+Rule 1: whatever the file holds, the only exception is `ConfigError`. Rule 2: keys are looked up here, once; the gateway reads a key file again only
+when a backend refused the key.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import attrs
+
+from trioproxy.config import check
+from trioproxy.config.keys import digest_of, is_sample, key_of
+from trioproxy.config.rows import BackendRow, ClientRow, CredentialRow, read_row
+from trioproxy.config.schema import SIMULATED, BackendConfig, ClientConfig, Config, CredentialConfig, ModelConfig, RuleConfig, ServerConfig
+from trioproxy.config.units import UnfitError, shown, suggest
+from trioproxy.errors import ConfigError, Problem
+from trioproxy.model.limits import Keepalive, Limits, Retry
+
+T = TypeVar("T")
+
+TABLES: Final[Mapping[str, type]] = {"server": ServerConfig, "limits": Limits, "keepalive": Keepalive, "retry": Retry}
+LISTS: Final = ("client", "backend", "model", "rule")
+# What other versions have; a file written for one of those deserves a better answer than "unknown key".
+ELSEWHERE: Final = frozenset({"store", "hook", "hooks", "metrics", "admin", "workers", "cluster", "redis", "log", "logs", "ui", "cache", "tls", "budget"})
+LARGEST_FILE: Final = 4 * 1024 * 1024
+
+
+@attrs.define(eq=False)
+class _Reading:
+    """One configuration while it is read: where relative paths start, and what was found wrong."""
+
+    base: Path
+    problems: list[Problem] = attrs.field(factory=list)
+    warnings: list[Problem] = attrs.field(factory=list)
+
+    def wrong(self, path: str, exc: UnfitError) -> None:
+        self.problems.append(Problem(path, str(exc), exc.hint))
+
+
+def load(source: str | os.PathLike[str], *, quirks: Mapping[str, Collection[str]] | None = None) -> Config:
+    """Read a configuration.
+
+    Args:
+        source: path of a TOML file; a `str` that is empty or holds a line break is TOML itself.
+        quirks: per dialect, the names that `quirks` may hold; None leaves them unchecked.
+
+    Raises:
+        ConfigError: all that is wrong with it, the file's absence too.
+    """
+    if isinstance(source, str) and (not source or "\n" in source):
+        return loads(source, quirks=quirks)
+    path = Path(source).absolute()
+    return attrs.evolve(loads(_text(path), base=path.parent, quirks=quirks), path=path)
+
+
+def loads(text: str, *, base: Path | None = None, quirks: Mapping[str, Collection[str]] | None = None) -> Config:
+    """The same for TOML text; `base` is where relative paths start, by default the working directory.
+
+    Raises:
+        ConfigError: all that is wrong with it.
+    """
+    doc = _parse(text)
+    reading = _Reading(base or Path.cwd())
+    _sections(doc, reading)
+    tables = {name: _table(doc, name, cls, reading) for name, cls in TABLES.items()}
+    config = Config(
+        **tables,
+        clients=tuple(_clients(doc, reading)),
+        backends=tuple(_backends(doc, reading)),
+        models=_plain(doc, "model", ModelConfig, reading),
+        rules=_plain(doc, "rule", RuleConfig, reading),
+    )
+    # A row that could not be read still counts as there: who names it is not to blame.
+    problems = reading.problems + check.problems(config, _names(doc, "backend"), bool(doc.get("client")), quirks)
+    if problems:
+        raise ConfigError(tuple(dict.fromkeys(problems)))
+    return attrs.evolve(config, warnings=tuple(reading.warnings + check.warnings(config)))
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(LARGEST_FILE + 1)
+        if len(raw) > LARGEST_FILE:
+            raise ConfigError((Problem(str(path), "the file is too large", f"at most {LARGEST_FILE} bytes"),))
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise ConfigError((Problem(str(path), f"byte {exc.start} is not UTF-8"),)) from exc
+    except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
+        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+        raise ConfigError((Problem(str(path), f"cannot be read: {reason}"),)) from exc
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except RecursionError as exc:
+        raise ConfigError((Problem("TOML", "arrays or tables are nested too deep"),)) from exc
+    except ValueError as exc:  # TOMLDecodeError, and an integer of thousands of digits
+        message, _, place = str(exc).partition(" (at ")
+        raise ConfigError((Problem("TOML", f"{message} at {place.removesuffix(')')}" if place else message),)) from exc
+
+
+def _sections(doc: Mapping[str, object], reading: _Reading) -> None:
+    """Report sections that this version does not have, and lists written as tables or the other way round."""
+    for name, value in doc.items():
+        if name in TABLES and not isinstance(value, dict):
+            reading.problems.append(Problem(name, "is not a table", f"write [{name}]"))
+        elif name in LISTS and not (isinstance(value, list) and all(isinstance(row, dict) for row in value)):
+            reading.problems.append(Problem(name, "is not a list of tables", f"write [[{name}]]"))
+        elif name in ELSEWHERE:
+            reading.problems.append(Problem(name, f"this version has no [{name}]", "leave it out"))
+        elif name not in TABLES and name not in LISTS:
+            shape = "section" if isinstance(value, dict | list) else "key outside of any section"
+            reading.problems.append(Problem(shown(name).strip('"'), f"unknown {shape}", suggest(name, [*TABLES, *LISTS])))
+
+
+def _table(doc: Mapping[str, object], name: str, cls: type, reading: _Reading) -> Any:
+    table = doc.get(name)
+    return (read_row(cls, table, name, reading.problems) if isinstance(table, dict) else None) or cls()
+
+
+def _rows(doc: Mapping[str, object], name: str) -> list[tuple[str, Mapping[str, object]]]:
+    """(path, table) of each row of [[name]]; the path holds the row's own name where that tells it from the others."""
+    found = doc.get(name)
+    rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+    names = [row.get("name") for row in rows]
+    return [(f"{name}[{_label(names, at)}]", row) for at, row in enumerate(rows)]
+
+
+def _plain(doc: Mapping[str, object], name: str, cls: type[T], reading: _Reading) -> tuple[T, ...]:
+    found = (read_row(cls, table, path, reading.problems) for path, table in _rows(doc, name))
+    return tuple(row for row in found if row is not None)
+
+
+def _label(names: list[object], at: int) -> str:
+    name = names[at]
+    usable = isinstance(name, str) and 0 < len(name) <= 64 and name.isprintable() and "]" not in name and not name.isdigit()
+    return name if usable and names.count(name) == 1 and isinstance(name, str) else str(at)
+
+
+def _names(doc: Mapping[str, object], name: str) -> frozenset[str]:
+    return frozenset(label for _, row in _rows(doc, name) if isinstance(label := row.get("name"), str))
+
+
+def _clients(doc: Mapping[str, object], reading: _Reading) -> list[ClientConfig]:
+    found = []
+    for path, table in _rows(doc, "client"):
+        row = read_row(ClientRow, table, path, reading.problems)
+        digest = _digest(row.key, f"{path}.key", reading) if row else None
+        if row and digest:
+            found.append(ClientConfig(row.name, digest, row.models))
+    return found
+
+
+def _digest(key: str, path: str, reading: _Reading) -> bytes | None:
+    try:
+        digest, source, short = digest_of(key, reading.base)
+    except UnfitError as exc:
+        reading.wrong(path, exc)
+        return None
+    if source is not None and source.kind == "literal":
+        reading.warnings.append(Problem(path, "the key stands in the file in plain text", '"env:NAME", "file:PATH" or "sha256:HEX" keeps it out'))
+    if short and not is_sample(digest):
+        reading.warnings.append(Problem(path, "the key is short enough to be guessed", "openssl rand -hex 32 makes a good one"))
+    return digest
+
+
+def _backends(doc: Mapping[str, object], reading: _Reading) -> list[BackendConfig]:
+    found = []
+    for path, table in _rows(doc, "backend"):
+        if row := read_row(BackendRow, table, path, reading.problems):
+            credentials = _credentials(row, path, reading)
+            found.append(_backend(row, credentials, path, reading))
+    return found
+
+
+def _backend(row: BackendRow, credentials: tuple[CredentialConfig, ...], path: str, reading: _Reading) -> BackendConfig:
+    return BackendConfig(
+        name=row.name,
+        origin=_origin(row, path, reading),
+        dialect=row.dialect,
+        strategy=row.strategy,
+        credentials=credentials or (CredentialConfig("none", max_in_flight=row.max_in_flight),),
+        scheme=row.scheme,
+        quirks=row.quirks,
+        pass_through=row.pass_through,
+        models=row.models,
+        headers=row.headers,
+        tls_ca=_tls_ca(row, path, reading),
+        affinity=row.affinity,
+    )
+
+
+def _origin(row: BackendRow, path: str, reading: _Reading) -> str:
+    if row.base_path is None:
+        return row.origin
+    if row.origin == SIMULATED:
+        reading.wrong(f"{path}.base_path", UnfitError("the simulated backend has no path"))
+        return row.origin
+    scheme, _, rest = row.origin.partition("://")
+    host, _, given = rest.partition("/")
+    if f"/{given}" not in ("/v1", row.base_path):
+        reading.wrong(f"{path}.base_path", UnfitError("the origin has a path already", "say it in one of the two"))
+    return f"{scheme}://{host}{row.base_path}"
+
+
+def _tls_ca(row: BackendRow, path: str, reading: _Reading) -> str | None:
+    if row.tls_ca is None:
+        return None
+    place = (reading.base / row.tls_ca).absolute()
+    try:
+        with place.open("rb") as file:
+            pem = b"-----BEGIN " in file.read(LARGEST_FILE)
+    except (OSError, ValueError) as exc:
+        reading.wrong(f"{path}.tls_ca", UnfitError(f"the file {shown(str(place))} cannot be read: {getattr(exc, 'strerror', None) or 'not a path'}"))
+        return None
+    if not pem:
+        reading.wrong(f"{path}.tls_ca", UnfitError(f"the file {shown(str(place))} holds no certificate in PEM form"))
+    return str(place)
+
+
+def _credentials(row: BackendRow, path: str, reading: _Reading) -> tuple[CredentialConfig, ...]:
+    if row.key is not None and row.credential:
+        reading.wrong(f"{path}.key", UnfitError("stands beside `credential`", "say the key in one of the two"))
+    if row.scheme == "none" and (row.key is not None or row.credential):
+        reading.wrong(f"{path}.scheme", UnfitError("a key is given, but the scheme sends none", 'leave out the key, or the scheme "none"'))
+    if row.key is not None:
+        credential = _credential(CredentialRow(row.key, "default"), row, path, 0, reading)
+        return (credential,) if credential else ()
+    found = []
+    for at, (label, table) in enumerate(_rows({"credential": list(row.credential)}, "credential")):
+        place = f"{path}.{label}"
+        entry = read_row(CredentialRow, table, place, reading.problems)
+        if entry and (credential := _credential(entry, row, place, at, reading)):
+            found.append(credential)
+    return tuple(found)
+
+
+def _credential(entry: CredentialRow, row: BackendRow, path: str, at: int, reading: _Reading) -> CredentialConfig | None:
+    try:
+        source, secret = key_of(entry.key, reading.base)
+    except UnfitError as exc:
+        reading.wrong(f"{path}.key", exc)
+        return None
+    if source.kind == "literal":
+        reading.warnings.append(Problem(f"{path}.key", "the key stands in the file in plain text", '"env:NAME" or "file:PATH" keeps it out'))
+    if is_sample(secret.reveal()):
+        reading.warnings.append(Problem(f"{path}.key", "the key is one from documentation, not one a backend gave out"))
+    most = entry.max_in_flight if entry.max_in_flight is not None else row.max_in_flight
+    return CredentialConfig(entry.name or f"key{at + 1}", secret, source, entry.weight, entry.tier, most, entry.models)

@@ -1,0 +1,203 @@
+"""TOML tables → rows: each field read by its own function, every mistake kept with its path.
+
+Rule 1: a row with mistakes is read again without the fields that are wrong, so that what concerns several rows can still be checked.
+Rule 2: cattrs takes a table apart; what a value may be is said by `fields` and `units`, field by field, in `READERS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import attrs
+from cattrs import ClassValidationError, Converter, ForbiddenExtraKeysError
+from cattrs.gen import make_dict_structure_fn, override
+
+from trioproxy.config import fields, units
+from trioproxy.config.schema import ModelConfig, RuleConfig, ServerConfig
+from trioproxy.config.units import UnfitError
+from trioproxy.errors import Problem
+from trioproxy.model.limits import Keepalive, Limits, Retry
+
+Row = TypeVar("Row")
+Reader = Callable[[object], Any]
+
+
+@attrs.frozen
+class ClientRow:
+    """A [[client]] as it is written."""
+
+    name: str
+    key: str = attrs.field(repr=False)
+    models: tuple[str, ...] = ("*",)
+
+
+@attrs.frozen
+class CredentialRow:
+    """One entry of a backend's `credential` as it is written."""
+
+    key: str = attrs.field(repr=False)
+    name: str | None = None
+    weight: int = 1
+    tier: int = 0
+    max_in_flight: int | None = None
+    models: tuple[str, ...] = ("*",)
+
+
+@attrs.frozen
+class BackendRow:
+    """A [[backend]] as it is written; `credential` holds tables yet to be read."""
+
+    name: str
+    origin: str
+    base_path: str | None = None
+    dialect: str = "auto"
+    strategy: str = "round-robin"
+    key: str | None = attrs.field(default=None, repr=False)
+    credential: tuple[Mapping[str, object], ...] = attrs.field(default=(), repr=False)
+    scheme: str = "bearer"
+    max_in_flight: int | None = None
+    quirks: tuple[str, ...] = ()
+    pass_through: bool | None = None
+    models: tuple[str, ...] = ()
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    tls_ca: str | None = None
+    affinity: bool = True
+
+
+def _tables(value: object) -> tuple[Mapping[str, object], ...]:
+    if isinstance(value, dict):
+        raise UnfitError("is one table", "a list of tables stands here: [ { … }, { … } ]")
+    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
+        raise UnfitError("is not a list of tables", 'such as [ { name = "a", key = "env:KEY_A" } ]')
+    return tuple(value)
+
+
+_SIZES: Final = frozenset({"head", "target", "body", "bodies", "hold", "frame", "answer", "backlog", "error"})
+_one_up: Final = partial(units.count, least=1)
+_models: Final = partial(fields.texts, one=fields.pattern)
+
+READERS: Final[Mapping[type, Mapping[str, Reader]]] = {
+    Limits: {field.name: units.seconds if field.name.endswith("_s") else units.size if field.name in _SIZES else _one_up for field in attrs.fields(Limits)},
+    Keepalive: {"first_s": units.seconds, "every_s": units.seconds, "unary": fields.flag},
+    Retry: {
+        "attempts": _one_up,
+        "rounds": units.count,
+        "max_wait_s": units.seconds,
+        "before_head_s": units.seconds,
+        "ratio": units.ratio,
+        "floor": units.count,
+        "max_cooldown_s": units.seconds,
+        "switch_project": fields.flag,
+        "probe_after_s": units.seconds,
+        "unauthorized_s": units.seconds,
+        "missing_s": units.seconds,
+    },
+    ServerConfig: {
+        "listen": partial(fields.texts, one=fields.address, least=1),
+        "grace_s": units.seconds,
+        "allow_anonymous": fields.flag,
+        "cors_origins": partial(fields.texts, one=fields.web_origin),
+        "half_close": fields.half_close,
+        "access_log": fields.access_log,
+        "debug": fields.flag,
+        "default_backend": lambda value: "" if value == "" else fields.name(value),
+    },
+    ClientRow: {"name": fields.name, "key": fields.secret, "models": partial(_models, least=1)},
+    CredentialRow: {
+        "key": fields.secret,
+        "name": fields.name,
+        "weight": partial(_one_up, most=1000),
+        "tier": units.count,
+        "max_in_flight": _one_up,
+        "models": partial(_models, least=1),
+    },
+    BackendRow: {
+        "name": fields.name,
+        "origin": fields.origin,
+        "base_path": fields.base_path,
+        "dialect": fields.dialect,
+        "strategy": fields.strategy,
+        "key": fields.secret,
+        "credential": _tables,
+        "scheme": fields.scheme,
+        "max_in_flight": _one_up,
+        "quirks": partial(fields.texts, one=fields.name),
+        "pass_through": fields.flag,
+        "models": partial(fields.texts, one=fields.model),
+        "headers": fields.headers,
+        "tls_ca": fields.text,
+        "affinity": fields.flag,
+    },
+    ModelConfig: {
+        "name": fields.pattern,
+        "serve": fields.targets,
+        "owned_by": fields.text,
+        "created": units.moment,
+        "context": _one_up,
+        "output": _one_up,
+    },
+    RuleConfig: {"outcome": fields.outcome, "backend": fields.name, "status": fields.status, "contains": fields.text, "cool_s": units.seconds},
+}
+
+
+def _ignoring_type(reader: Reader) -> Callable[[Any, Any], Any]:
+    return lambda value, _type: reader(value)
+
+
+def _converter() -> Converter:
+    converter = Converter(forbid_extra_keys=True, detailed_validation=True)
+    for cls, readers in READERS.items():
+        overrides = {name: override(struct_hook=_ignoring_type(reader)) for name, reader in readers.items()}
+        converter.register_structure_hook(cls, make_dict_structure_fn(cls, converter, **overrides))  # type: ignore[arg-type]
+    return converter
+
+
+_CONVERTER: Final = _converter()
+
+
+def read_row(cls: type[Row], table: Mapping[str, object], path: str, problems: list[Problem]) -> Row | None:
+    """One table as a `cls`.
+
+    Args:
+        cls: a key of `READERS`.
+        table: what TOML gave.
+        path: of the table, where a problem's path starts.
+        problems: what is wrong is appended here.
+
+    Returns:
+        The row; after mistakes, the row without the fields that are wrong, or None when one of them must be there.
+    """
+    try:
+        return _CONVERTER.structure(table, cls)
+    except ClassValidationError as exc:
+        wrong = dict(_mistakes(exc, cls))
+    problems.extend(Problem(f"{path}.{name}", message, hint) for name, (message, hint) in wrong.items())
+    try:
+        return _CONVERTER.structure({name: value for name, value in table.items() if name not in wrong}, cls)
+    except ClassValidationError:
+        return None
+
+
+def _mistakes(group: ClassValidationError, cls: type) -> list[tuple[str, tuple[str, str | None]]]:
+    """(field, (message, hint)) for everything that cattrs found."""
+    noted, rest = group.group_exceptions()
+    known = list(READERS[cls])
+    found: list[tuple[str, tuple[str, str | None]]] = []
+    for exc, note in noted:
+        if isinstance(exc, UnfitError):
+            found.append((note.name, (str(exc), exc.hint)))
+        elif isinstance(exc, KeyError):
+            found.append((note.name, ("is required", None)))
+        else:
+            raise exc
+    for exc in rest:
+        if not isinstance(exc, ForbiddenExtraKeysError):
+            raise exc
+        found += [(_printable(key), ("unknown key", units.suggest(key, known))) for key in sorted(exc.extra_fields)]
+    return found
+
+
+def _printable(key: str) -> str:
+    return key if key.isprintable() and len(key) <= 64 else ascii(key)[:64]

@@ -1,0 +1,192 @@
+"""What a configuration holds, once it was read and checked: frozen values with their units in the names.
+
+Rule 1: every default of the house is here or in `model.limits`, once. Rule 2: no key of a client is kept, only digests; keys for backends are `Secret`s.
+Rule 3: this file reads nothing; `load` makes these values of TOML, `flags` of a command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import attrs
+
+from trioproxy.config.keys import KeySource
+from trioproxy.errors import Problem
+from trioproxy.model.limits import Keepalive, Limits, Retry
+from trioproxy.pool.credential import Secret
+
+DIALECTS: Final = ("auto", "chat", "responses")
+STRATEGIES: Final = ("round-robin", "least-busy", "fill-first")
+HALF_CLOSE: Final = ("gone", "answer")
+ACCESS_LOG: Final = ("off", "human", "json")
+RULE_OUTCOMES: Final = ("refused", "missing", "throttled", "unauthorized", "broken")
+SIMULATED: Final = "sim:"  # the origin of the embedded simulated backend
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+@attrs.frozen
+class ServerConfig:
+    """How clients are met.
+
+    Attributes:
+        listen: addresses as `host:port` or `[ipv6]:port`; port 0 lets the system choose.
+        grace_s: how long a stop waits for exchanges in flight.
+        allow_anonymous: serve clients without a key; required to listen beyond loopback without any [[client]].
+        cors_origins: origins of web pages that may call; `*` for all.
+        half_close: `gone`: a client that closed its sending side counts as gone. `answer`: it is still answered.
+        access_log: a line per exchange on stderr: `off`, `human` or `json`.
+        debug: put an upstream's own error under `error.upstream` of an error answer.
+        default_backend: name of the backend that is asked for models nobody lists; empty for none; None: see `Config.default_backend`.
+    """
+
+    listen: tuple[str, ...] = ("127.0.0.1:8080",)
+    grace_s: float = 20.0
+    allow_anonymous: bool = False
+    cors_origins: tuple[str, ...] = ()
+    half_close: str = "gone"
+    access_log: str = "off"
+    debug: bool = False
+    default_backend: str | None = None
+
+
+@attrs.frozen
+class ClientConfig:
+    """Somebody who may call.
+
+    Attributes:
+        digest: SHA-256 of the key, 32 bytes.
+        models: names the client may use; each may hold one `*`.
+    """
+
+    name: str
+    digest: bytes = attrs.field(repr=False)
+    models: tuple[str, ...] = ("*",)
+
+
+@attrs.frozen
+class CredentialConfig:
+    """A key for a backend.
+
+    Attributes:
+        secret: the key as it was when the configuration was read; None where the backend wants none.
+        source: where it can be read again; None without a key.
+        weight: share among the credentials of the same tier, at least 1.
+        tier: lower tiers are used up first.
+        max_in_flight: most requests at a time, None for no bound.
+        models: backend models it may be used for; each may hold one `*`.
+    """
+
+    name: str
+    secret: Secret | None = None
+    source: KeySource | None = None
+    weight: int = 1
+    tier: int = 0
+    max_in_flight: int | None = None
+    models: tuple[str, ...] = ("*",)
+
+
+@attrs.frozen
+class BackendConfig:
+    """A named upstream.
+
+    Attributes:
+        origin: base URL without a trailing slash (`https://api.openai.com/v1`), or `sim:` for the embedded simulated backend.
+        dialect: `chat`, `responses`, or `auto`: found out by asking.
+        scheme: how a key is sent: `bearer`, `header:NAME` or `none`.
+        quirks: named deviations of the backend from its dialect.
+        pass_through: False translates even where both sides speak the same dialect; None leaves it to the quirks.
+        models: the models it has; empty: it is asked for them.
+        headers: sent with every request, besides our own.
+        tls_ca: absolute path of a PEM file with the certificates to trust, None for the system's.
+        affinity: prefer the credential that a session used before.
+        credentials: at least one; one without a secret where the backend wants none.
+    """
+
+    name: str
+    origin: str
+    dialect: str = "auto"
+    strategy: str = "round-robin"
+    credentials: tuple[CredentialConfig, ...] = (CredentialConfig("none"),)
+    scheme: str = "bearer"
+    quirks: tuple[str, ...] = ()
+    pass_through: bool | None = None
+    models: tuple[str, ...] = ()
+    headers: Mapping[str, str] = attrs.field(default=NO_HEADERS, repr=False)  # may hold what is as good as a key
+    tls_ca: str | None = None
+    affinity: bool = True
+
+    @property
+    def simulated(self) -> bool:
+        """Whether this is the embedded simulated backend, which no network leads to."""
+        return self.origin == SIMULATED
+
+
+@attrs.frozen
+class ModelConfig:
+    """A model name that clients use.
+
+    Attributes:
+        name: may hold one `*`.
+        serve: (backend name, that backend's model) in the order of trying; a `*` in the model stands for what matched in `name`.
+        created: Unix seconds; `owned_by`, `context` and `output` (tokens) likewise are shown in the list of models, None where unsaid.
+    """
+
+    name: str
+    serve: tuple[tuple[str, str], ...]
+    owned_by: str | None = None
+    created: int | None = None
+    context: int | None = None
+    output: int | None = None
+
+
+@attrs.frozen
+class RuleConfig:
+    """What an error answer of a backend means, ahead of the built-in table.
+
+    Attributes:
+        outcome: `refused`, `missing`, `throttled`, `unauthorized` or `broken`.
+        backend: only of this backend, None for all.
+        status: only this HTTP status, None for all.
+        contains: only where the body holds this text (upper and lower case alike), None for all.
+        cool_s: how long the credential rests; None leaves it to the outcome.
+    """
+
+    outcome: str
+    backend: str | None = None
+    status: int | None = None
+    contains: str | None = None
+    cool_s: float | None = None
+
+
+@attrs.frozen
+class Config:
+    """A whole configuration.
+
+    Attributes:
+        warnings: what is allowed but hardly wanted, for a person to read.
+        path: the file it was read from, None when it was not.
+    """
+
+    server: ServerConfig = ServerConfig()
+    limits: Limits = attrs.field(factory=Limits)
+    keepalive: Keepalive = attrs.field(factory=Keepalive)
+    retry: Retry = attrs.field(factory=Retry)
+    clients: tuple[ClientConfig, ...] = ()
+    backends: tuple[BackendConfig, ...] = ()
+    models: tuple[ModelConfig, ...] = ()
+    rules: tuple[RuleConfig, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    path: Path | None = None
+
+    @property
+    def default_backend(self) -> str | None:
+        """Name of the backend that is asked for models nobody lists; None refuses them.
+
+        Where [server] does not say, it is the first backend, unless there is a [[model]]: who lists models means those.
+        """
+        if self.server.default_backend is not None:
+            return self.server.default_backend or None
+        return self.backends[0].name if self.backends and not self.models else None
