@@ -56,9 +56,10 @@ class Throttled:
 
 @attrs.frozen
 class Unauthorized:
-    """Our key was not accepted (401, 403)."""
+    """Our key was not accepted (401, 403). `whole` is False when only its use for this model was forbidden."""
 
     fault: Fault
+    whole: bool = True
 
 
 @attrs.frozen

@@ -1,0 +1,117 @@
+"""What a client is told when nobody can answer.
+
+Rule 1: a key of ours that was refused is never the client's 401: its own key is good. Rule 2: 429 and 503 always carry a Retry-After.
+Rule 3: credentials are called by name; no secret and no backend's text is in these messages.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+import attrs
+
+from trioproxy.model.fault import Fault, FaultKind
+
+
+class State(enum.Enum):
+    """Why a credential cannot be used now."""
+
+    COOLING = "cooling"
+    BUSY = "busy"
+    PROBING = "on probation"
+    TRIED = "tried"
+    NONE = "no credential"
+
+
+@attrs.frozen
+class Reason:
+    """Why one credential cannot be used now; `seconds` until it may, and the kind of fault it rests for, where it is cooling."""
+
+    backend: str
+    credential: str
+    state: State
+    seconds: float | None = None
+    cause: FaultKind | None = None
+
+    def __str__(self) -> str:
+        if self.state is State.NONE:
+            return f"{self.backend} has no credential for it"
+        wait = f" {math.ceil(self.seconds)} s" if self.seconds is not None else ""
+        cause = f" ({_CAUSE.get(self.cause, 'upstream error')})" if self.cause is not None else ""
+        return f"{self.backend}/{self.credential} {self.state.value}{wait}{cause}"
+
+
+_CAUSE: Final[Mapping[FaultKind, str]] = MappingProxyType(
+    {
+        FaultKind.RATE_LIMITED: "rate limit",
+        FaultKind.QUOTA: "quota",
+        FaultKind.UNAUTHENTICATED: "key refused",
+        FaultKind.FORBIDDEN: "forbidden",
+        FaultKind.NOT_FOUND: "no such model",
+        FaultKind.OVERLOADED: "overloaded",
+        FaultKind.TIMEOUT: "timeout",
+    }
+)
+_THROTTLED: Final = frozenset({FaultKind.RATE_LIMITED, FaultKind.QUOTA})
+_NOT_OURS: Final = frozenset({FaultKind.UNAUTHENTICATED, FaultKind.FORBIDDEN})
+
+# Kind of the last fault -> kind and code that the client is told.
+_TOLD: Final[Mapping[FaultKind, tuple[FaultKind, str | None]]] = MappingProxyType(
+    {
+        FaultKind.RATE_LIMITED: (FaultKind.RATE_LIMITED, "rate_limit_exceeded"),
+        FaultKind.QUOTA: (FaultKind.QUOTA, "insufficient_quota"),
+        FaultKind.UNAUTHENTICATED: (FaultKind.UPSTREAM, "upstream_auth_error"),
+        FaultKind.FORBIDDEN: (FaultKind.UPSTREAM, "upstream_auth_error"),
+        FaultKind.NOT_FOUND: (FaultKind.NOT_FOUND, "model_not_found"),
+        FaultKind.OVERLOADED: (FaultKind.OVERLOADED, "overloaded"),
+        FaultKind.TIMEOUT: (FaultKind.TIMEOUT, "upstream_timeout"),
+        FaultKind.UPSTREAM: (FaultKind.UPSTREAM, "upstream_error"),
+        FaultKind.INTERNAL: (FaultKind.UPSTREAM, "upstream_error"),
+    }
+)
+
+
+def exhausted(last: Fault | None, retry_after_s: float | None, reasons: Sequence[Reason] = (), *, model: str = "") -> Fault:
+    """The fault to send when no attempt is left.
+
+    Args:
+        last: how the last attempt of this exchange failed; None when it had none.
+        retry_after_s: seconds until the first credential recovers, None when that is unknown.
+        reasons: why each credential cannot be used now.
+        model: the name the client used.
+    """
+    if last is not None and last.kind not in _TOLD:
+        return last  # the request's own fault: nothing was exhausted
+    kind, code = _TOLD[last.kind] if last is not None else _unheard(reasons)
+    if retry_after_s is None and last is not None:
+        retry_after_s = last.retry_after_s
+    hinted = kind in _THROTTLED or kind is FaultKind.OVERLOADED
+    hint = max(1.0, retry_after_s or 0.0) if hinted else None
+    return Fault(kind, _sentence(model, last, reasons), code=code, retry_after_s=hint, raw=last.raw if last is not None else None)
+
+
+def _unheard(reasons: Sequence[Reason]) -> tuple[FaultKind, str | None]:
+    """Kind and code when this exchange itself has not asked anybody: what the credentials rest for decides."""
+    if any(reason.state in (State.BUSY, State.PROBING) for reason in reasons):
+        return FaultKind.RATE_LIMITED, "rate_limit_exceeded"
+    causes = {reason.cause for reason in reasons if reason.cause is not None}
+    if not causes:
+        return FaultKind.OVERLOADED, "no_credential_available"
+    if causes <= _THROTTLED:
+        return FaultKind.RATE_LIMITED, "rate_limit_exceeded"
+    if causes == {FaultKind.NOT_FOUND}:
+        return FaultKind.NOT_FOUND, "model_not_found"
+    if causes <= _NOT_OURS:
+        return FaultKind.UPSTREAM, "upstream_auth_error"
+    return FaultKind.OVERLOADED, "no_credential_available"
+
+
+def _sentence(model: str, last: Fault | None, reasons: Sequence[Reason]) -> str:
+    of = f" of model {model!r}" if model else ""
+    told = f": {', '.join(map(str, reasons))}" if reasons else ""
+    heard = f"; the last attempt ended with: {_CAUSE.get(last.kind, 'upstream error')}" if last is not None else ""
+    return f"no credential{of} can answer now{told}{heard}"

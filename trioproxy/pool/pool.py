@@ -1,0 +1,428 @@
+"""Credentials and the leases on them.
+
+Rule 1: no clock and no waiting: `now` is an argument (seconds of one monotonic clock), and who must wait is told until when.
+Rule 2: a lease is settled exactly once, on every path; only then does its place come free.
+Rule 3: a cooling credential is never picked, but for one exchange on probation. Rule 4: an exchange that was abandoned blames nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, TypeAlias
+
+import attrs
+
+from trioproxy.model.fault import Fault, FaultKind
+from trioproxy.model.limits import Retry
+from trioproxy.pool.credential import Credential, Secret
+from trioproxy.pool.exhausted import Reason, State, exhausted
+from trioproxy.pool.health import Cooldown, Health
+from trioproxy.pool.outcome import Abandoned, Outcome, Refused, Served, Stage, Throttled, Unauthorized
+from trioproxy.pool.ruling import Again, Cooldowns, Cooling, Dice, Ruling, cooldown_s, rule
+from trioproxy.pool.strategy import DEFAULT_STRATEGY, STRATEGIES, Strategy, sticky
+
+
+@attrs.frozen
+class Candidate:
+    """Where a request may go: a backend's name, and the model as that backend calls it."""
+
+    backend: str
+    model: str
+
+
+Tried: TypeAlias = frozenset[tuple[int, str]]  # (index of the candidate, name of the credential)
+
+
+@attrs.frozen
+class Want:
+    """What an exchange asks for.
+
+    Attributes:
+        candidates: in order of preference.
+        tried: what must not be picked again; `Lease.key` is such a pair.
+        affinity: exchanges with the same key share a credential where they can; None for those without.
+        model: the name the client used, for messages.
+    """
+
+    candidates: tuple[Candidate, ...]
+    tried: Tried = frozenset()
+    affinity: str | None = None
+    model: str = ""
+
+
+@attrs.frozen
+class _Unavailable:
+    want: Want
+    now: float
+    until: float | None
+    reasons: tuple[Reason, ...]
+
+    @property
+    def why(self) -> str:
+        """The reasons, in one line."""
+        return ", ".join(map(str, self.reasons))
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """Seconds from the asking until the earliest recovery."""
+        return None if self.until is None else max(0.0, self.until - self.now)
+
+    def told(self, last: Fault | None = None) -> Fault:
+        """The fault to send if the exchange gives up here, after a last attempt that failed with `last`."""
+        return exhausted(last, self.retry_after_s, self.reasons, model=self.want.model)
+
+    @property
+    def fault(self) -> Fault:
+        """The fault to send if the exchange gives up here without an attempt of its own."""
+        return self.told()
+
+
+@attrs.frozen
+class Wait(_Unavailable):
+    """Nobody is free, but somebody untried will be.
+
+    `until` is the earliest end of a cooldown (None when none of them cools); `busy` is True when a release may help earlier.
+    """
+
+    busy: bool = False
+
+
+@attrs.frozen
+class Nobody(_Unavailable):
+    """All were tried, or there are none. `until` is when the first of the tried recovers, None when none of them cools."""
+
+
+@attrs.define(eq=False)
+class Lease:
+    """The right to use one credential for one exchange.
+
+    Attributes:
+        credential: the key; `adopt` and `renew` replace it by one with a fresher secret.
+        candidate, index: where the request goes, and its place among the candidates wanted.
+        taken_at: when the lease began.
+        probation: the credential had been cooling, and this exchange decides whether it is well again.
+        settled: the lease is over.
+    """
+
+    credential: Credential
+    candidate: Candidate
+    index: int
+    taken_at: float
+    _pool: Pool = attrs.field(repr=False)
+    _health: Health = attrs.field(repr=False)
+    _probes: tuple[Cooldown, ...] = attrs.field(default=(), repr=False)
+    _repeated: set[Again] = attrs.field(factory=set, repr=False)
+    settled: bool = False
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """What `Want.tried` knows this choice by."""
+        return self.index, self.credential.name
+
+    @property
+    def probation(self) -> bool:
+        """True while this exchange is the one that is let in after a cooldown."""
+        return bool(self._probes)
+
+    def settle(self, outcome: Outcome, now: float, stage: Stage) -> Ruling:
+        """An attempt on this lease has ended: what follows?
+
+        With `again` SAME or REFRESH the lease goes on: the caller makes one more attempt on it (after a fresh dial, or a refresh) and settles again; each of
+        the two is granted once. With every other ruling the lease is over and the credential free.
+
+        Raises:
+            RuntimeError: the lease is over already.
+        """
+        if self.settled:
+            raise RuntimeError(f"the lease on {self.credential.backend}/{self.credential.name} is settled already")
+        ruling = self._rule(outcome, stage)
+        if ruling.again in (Again.SAME, Again.REFRESH):
+            self._repeated.add(ruling.again)
+            return ruling
+        self._pool._settle(self, outcome, ruling, now)
+        return ruling
+
+    def _rule(self, outcome: Outcome, stage: Stage) -> Ruling:
+        retry = self._pool.retry
+        ruling = rule(outcome, stage, retry)
+        unable = ruling.again is Again.REFRESH and not self.credential.refreshable
+        if unable or ruling.again in self._repeated:
+            return rule(outcome, stage, retry, repeatable=False)
+        return ruling
+
+    def abandon(self, now: float) -> None:
+        """Give the lease back without blame, for `finally`; nothing happens when it is over already."""
+        if not self.settled:
+            self.settle(Abandoned(), now, Stage.HELD)
+
+    def prove(self) -> None:
+        """The backend has begun to answer: the probation is passed, others may come in before this answer ends."""
+        self._pool._prove(self)
+
+    def renew(self, secret: Secret) -> None:
+        """A refresh brought a new secret: this lease and all later ones use it. What was learnt about the old one is forgotten."""
+        self._pool._renew(self, secret)
+
+    def adopt(self) -> bool:
+        """Take over a secret that somebody else's refresh has brought meanwhile. False when there is none newer than this lease's own."""
+        current = self._health.credential
+        if current.secret == self.credential.secret:
+            return False
+        self.credential = current
+        return True
+
+
+@attrs.frozen
+class Standing:
+    """How one credential stands, for people: no secret, times in seconds from now.
+
+    Attributes:
+        key: the masked secret, None where there is none.
+        cooling_s, cause: rest of the whole credential, 0 and None when it does not rest.
+        models: the same for single models: (model, seconds, cause).
+    """
+
+    backend: str
+    credential: str
+    key: str | None
+    tier: int
+    weight: float
+    in_flight: int
+    max_in_flight: int | None
+    served: int
+    failed: int
+    cooling_s: float
+    cause: FaultKind | None
+    models: tuple[tuple[str, float, FaultKind], ...]
+
+
+class Pool:
+    """All credentials of the house, by backend.
+
+    Attributes:
+        retry: how far fail-over may go; replaced by `replan`.
+        leases: those that are out.
+        on_release: called after each lease that ended and whenever else somebody may have become free; it must not raise.
+    """
+
+    def __init__(
+        self,
+        credentials: Mapping[str, Sequence[Credential]],
+        strategies: Mapping[str, str],
+        retry: Retry,
+        dice: Dice,
+        cooldowns: Cooldowns | None = None,
+        on_release: Callable[[], None] | None = None,
+    ) -> None:
+        """A pool in which all are well.
+
+        `strategies` maps backends to names of `STRATEGIES`; a backend that is not named takes turns.
+
+        Raises:
+            ValueError: an unknown strategy, two credentials of one name, or one under another backend's name.
+        """
+        self.leases: int = 0
+        self.on_release = on_release
+        self._dice: Final = dice
+        self._health: dict[str, dict[str, Health]] = {}
+        self._strategies: dict[str, Strategy] = {}
+        self._names: dict[str, str] = {}
+        self.replan(credentials, strategies, retry, cooldowns)
+
+    def replan(self, credentials: Mapping[str, Sequence[Credential]], strategies: Mapping[str, str], retry: Retry, cooldowns: Cooldowns | None = None) -> None:
+        """Take over a new configuration, whole or not at all.
+
+        A credential of the same backend and name keeps its leases; with the same secret it keeps its cooldowns, too. Leases on those that are gone settle
+        without a trace.
+
+        Raises:
+            ValueError: as the constructor.
+        """
+        _check(credentials, strategies)
+        self.retry, self.cooldowns = retry, cooldowns if cooldowns is not None else Cooldowns()
+        old = self._health
+        self._health = {backend: {one.name: _kept(old.get(backend, {}).get(one.name), one) for one in several} for backend, several in credentials.items()}
+        names = {backend: strategies.get(backend, DEFAULT_STRATEGY) for backend in credentials}
+        same = {backend: self._strategies[backend] for backend, name in names.items() if self._names.get(backend) == name}
+        self._strategies = {backend: same.get(backend) or STRATEGIES[name]() for backend, name in names.items()}
+        self._names = names
+        for backend, strategy in self._strategies.items():
+            strategy.forget(frozenset(self._health[backend]))
+        self._released()
+
+    def pick(self, want: Want, now: float) -> Lease | Wait | Nobody:
+        """A lease for `want`, or why there is none.
+
+        Candidates from left to right, within one the lowest tier that has somebody free, within that affinity, then the backend's strategy. Only when no
+        candidate has anybody who is well is one let in on probation ahead of its time.
+        """
+        for early in (False, True):
+            for index, candidate in enumerate(want.candidates):
+                if free := [seat for seat in self._seats(want, index) if self._open(seat, candidate.model, now, early)]:
+                    return self._take(want, index, free, now)
+        return self._nobody(want, now)
+
+    def _seats(self, want: Want, index: int, *, tried: bool = False) -> list[Health]:
+        """Those that serve candidate `index` and were not tried for it (or were)."""
+        candidate = want.candidates[index]
+        several = self._health.get(candidate.backend, {}).values()
+        return [one for one in several if one.credential.serves(candidate.model) and ((index, one.name) in want.tried) == tried]
+
+    def _rests(self, seat: Health, model: str, now: float) -> tuple[Cooldown, ...]:
+        return seat.cooldowns(model, now, self.retry.max_cooldown_s)
+
+    def _open(self, seat: Health, model: str, now: float, early: bool) -> bool:
+        if seat.full:
+            return False
+        return all(not rest.probing and now >= (rest.probe_at if early else rest.until) for rest in self._rests(seat, model, now))
+
+    def _take(self, want: Want, index: int, free: list[Health], now: float) -> Lease:
+        candidate = want.candidates[index]
+        tier = min(seat.credential.tier for seat in free)
+        level = [seat for seat in free if seat.credential.tier == tier]
+        chosen = sticky(want.affinity, level) if want.affinity is not None else self._strategies[candidate.backend].choose(level)
+        seat = level[chosen]
+        probes = self._rests(seat, candidate.model, now)
+        for rest in probes:
+            rest.probing = True
+        seat.in_flight += 1
+        self.leases += 1
+        return Lease(seat.credential, candidate, index, now, self, seat, probes)
+
+    def _nobody(self, want: Want, now: float) -> Wait | Nobody:
+        waiting = list(self._why_not(want, now, tried=False))
+        spent = list(self._why_not(want, now, tried=True))
+        reasons = tuple(reason for reason, _ in [*waiting, *spent]) + self._lacking(want)
+        if waiting:
+            busy = any(reason.state is not State.COOLING for reason, _ in waiting)
+            return Wait(want, now, _earliest(waiting), reasons, busy)
+        return Nobody(want, now, _earliest(spent), reasons)
+
+    def _why_not(self, want: Want, now: float, *, tried: bool) -> Iterable[tuple[Reason, float | None]]:
+        """Every seat (tried or not) with its reason and the time from which it is open again, where that is known."""
+        for index, candidate in enumerate(want.candidates):
+            for seat in self._seats(want, index, tried=tried):
+                rests = self._rests(seat, candidate.model, now)
+                latest = max(rests, key=lambda rest: rest.probe_at, default=None)
+                if latest is not None and latest.probe_at > now:
+                    yield Reason(candidate.backend, seat.name, State.COOLING, latest.probe_at - now, latest.cause), latest.probe_at
+                elif any(rest.probing for rest in rests):
+                    yield Reason(candidate.backend, seat.name, State.PROBING), None
+                else:
+                    yield Reason(candidate.backend, seat.name, State.BUSY if seat.full else State.TRIED), None if seat.full else now
+
+    def _lacking(self, want: Want) -> tuple[Reason, ...]:
+        lacking = dict.fromkeys(
+            candidate.backend for index, candidate in enumerate(want.candidates) if not self._seats(want, index) and not self._seats(want, index, tried=True)
+        )
+        return tuple(Reason(backend, "", State.NONE) for backend in lacking)
+
+    def _settle(self, lease: Lease, outcome: Outcome, ruling: Ruling, now: float) -> None:
+        lease.settled = True
+        seat = lease._health
+        seat.in_flight -= 1
+        self.leases -= 1
+        for rest in lease._probes:
+            rest.probing = False
+        # A lease on a key that was replaced meanwhile has nothing to tell about the new one.
+        if seat.credential.same_key(lease.credential):
+            self._learn(lease, outcome, ruling.cool, now)
+        self._released()
+
+    def _learn(self, lease: Lease, outcome: Outcome, cool: Cooling, now: float) -> None:
+        seat = lease._health
+        if isinstance(outcome, Served):
+            seat.served += 1
+        elif not isinstance(outcome, Abandoned | Refused):
+            seat.failed += 1
+        if cool is Cooling.CLEAR:
+            seat.clear(lease._probes)
+        elif cool is not Cooling.NONE:
+            self._cool(lease, outcome, cool, now)
+
+    def _cool(self, lease: Lease, outcome: Outcome, cool: Cooling, now: float) -> None:
+        assert not isinstance(outcome, Served | Abandoned)
+        whole = isinstance(outcome, Throttled | Unauthorized) and outcome.whole
+        model = None if whole else lease.candidate.model
+        rest = lease._health.rest(model)
+        asked = outcome.fault.retry_after_s
+        # Fifty exchanges that fail together are one failure, not fifty doublings: only a lease taken since the rest began counts as the next in a row.
+        wave = rest is not None and lease.taken_at < rest.since
+        if rest is None:
+            rest = Cooldown(0, now, now, now, outcome.fault.kind)
+            lease._health.put(model, rest)
+        if not wave:
+            rest.failures += 1
+            rest.since = rest.until = rest.probe_at = now
+        until = now + cooldown_s(cool, rest.failures, asked, self.cooldowns, self.retry, self._dice)
+        # What the backend itself asked for is kept to; our own guesses may be tested early.
+        probe_at = until if asked is not None else min(until, now + self.cooldowns.probe_after_s)
+        rest.until, rest.probe_at = max(until, rest.until), max(probe_at, rest.probe_at)
+        rest.cause = outcome.fault.kind
+
+    def _prove(self, lease: Lease) -> None:
+        if lease._probes and not lease.settled:
+            lease._health.clear(lease._probes)
+            lease._probes = ()
+            self._released()
+
+    def _renew(self, lease: Lease, secret: Secret) -> None:
+        seat = lease._health
+        seat.credential = attrs.evolve(seat.credential, secret=secret)
+        lease.credential = seat.credential
+        seat.whole = None
+        seat.models.clear()
+        self._released()
+
+    def _released(self) -> None:
+        if self.on_release is not None:
+            self.on_release()
+
+    def states(self, now: float) -> tuple[Standing, ...]:
+        """How every credential stands."""
+        return tuple(_standing(seat, now) for several in self._health.values() for seat in several.values())
+
+
+def _earliest(found: list[tuple[Reason, float | None]]) -> float | None:
+    return min((until for _, until in found if until is not None), default=None)
+
+
+def _check(credentials: Mapping[str, Sequence[Credential]], strategies: Mapping[str, str]) -> None:
+    for backend, name in strategies.items():
+        if name not in STRATEGIES:
+            raise ValueError(f"strategy {name!r} of backend {backend!r} is unknown: expected {', '.join(STRATEGIES)}")
+    for backend, several in credentials.items():
+        names = [one.name for one in several]
+        if len(set(names)) < len(names):
+            raise ValueError(f"backend {backend!r} has two credentials of one name: {', '.join(names)}")
+        if strangers := [one.name for one in several if one.backend != backend]:
+            raise ValueError(f"credentials {', '.join(strangers)} belong to another backend than {backend!r}")
+
+
+def _kept(old: Health | None, credential: Credential) -> Health:
+    if old is None:
+        return Health(credential)
+    if not old.credential.same_key(credential):
+        old.whole = None
+        old.models.clear()
+    old.credential = credential
+    return old
+
+
+def _standing(seat: Health, now: float) -> Standing:
+    one, whole = seat.credential, seat.whole
+    models = tuple((model, max(0.0, rest.until - now), rest.cause) for model, rest in seat.models.items())
+    return Standing(
+        backend=one.backend,
+        credential=one.name,
+        key=one.secret.masked if one.secret is not None else None,
+        tier=one.tier,
+        weight=one.weight,
+        in_flight=seat.in_flight,
+        max_in_flight=one.max_in_flight,
+        served=seat.served,
+        failed=seat.failed,
+        cooling_s=max(0.0, whole.until - now) if whole is not None else 0.0,
+        cause=whole.cause if whole is not None else None,
+        models=models,
+    )
