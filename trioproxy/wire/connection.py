@@ -1,0 +1,370 @@
+"""One client connection: heads and bodies in, heads and framed bytes out.
+
+Rule 1: requests are served one after another; bytes of the next wait in the buffer. Rule 2: whoever is refused gets an answer and, where the rest of his
+bytes could be read as a request, a closed connection. Rule 3: a request that comes whole in one read opens no scope; a scope is opened for what trickles.
+Rule 4: only a body that somebody asks for is read, and only then is a client told to continue.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Sequence
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Final, TypeAlias
+
+import attrs
+import trio
+
+from trioproxy.errors import HttpError, LocalProtocolError, RemoteProtocolError
+from trioproxy.framing.chunked import LAST_CHUNK, ChunkedReader, chunk
+from trioproxy.wire.gate import Head, find_head, parse_head
+from trioproxy.wire.sentry import Sentry
+from trioproxy.wire.transport import Buffer, Transport
+
+Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
+DISCARD: Final = 65536  # of an unread body, to keep the connection
+DISCARD_S: Final = 1.0
+WHOLE: Final = 65536  # up to here an answer's body is joined to its head
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus}
+BODILESS: Final = frozenset({204, 304})
+
+
+@attrs.frozen
+class ServerLimits:
+    """Bounds of one connection: bytes, counts and seconds (0 seconds means no bound)."""
+
+    head: int = 65536
+    target: int = 16384
+    headers: int = 100
+    body: int = 32 * 1024 * 1024
+    request_head_s: float = 10.0
+    request_body_s: float = 60.0
+    idle_s: float = 75.0
+    farewell_s: float = 1.0
+
+
+class Connection:
+    """State of one client connection over many requests.
+
+    Attributes:
+        transport: for whoever sends the answer's body.
+        head: of the request being served; None between requests.
+        keep_alive: may another request follow? Whoever cannot finish an answer sets it to False.
+        body_read: the request's body was read to its end.
+        answered: a head was sent for this request.
+        parks: idle, it can be left to the sentry.
+        scope: cancelled by the house while the connection rests, and only then; set by whoever calls `next_head`.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_chunked",
+        "_continued",
+        "_limits",
+        "_mute",
+        "_owed",
+        "_sentry",
+        "answered",
+        "body_read",
+        "head",
+        "keep_alive",
+        "parks",
+        "scope",
+        "transport",
+    )
+
+    def __init__(self, transport: Transport, limits: ServerLimits, sentry: Sentry, *, parks: bool = False) -> None:
+        self.transport = transport
+        self.head: Head | None = None
+        self.keep_alive = True
+        self.body_read = True
+        self.answered = False
+        self.scope = trio.CancelScope()
+        self.parks = parks and sentry.parks and transport.fileno() is not None
+        self._limits = limits
+        self._sentry = sentry
+        self._buffer = b""  # received and not yet used
+        self._chunked = False
+        self._owed = False  # the answer's last chunk has not been asked for
+        self._mute = False  # the answer has no body, whatever is framed
+        self._continued = False
+
+    @property
+    def peer(self) -> str:
+        """The client's address, `host:port`, or an empty string."""
+        return self.transport.peer
+
+    @property
+    def spent(self) -> bool:
+        """Whether the request is read and answered whole, so that the next may follow at once."""
+        return self.keep_alive and self.body_read and self.answered and not self._owed
+
+    @property
+    def unread(self) -> bool:
+        """Whether the client may have sent, or be sending, what nobody will read."""
+        return bool(self._buffer) or not self.body_read
+
+    @property
+    def buffered(self) -> int:
+        """Bytes received and not yet used."""
+        return len(self._buffer)
+
+    # --- the request ---------------------------------------------------------------------------------------------------------
+
+    async def next_head(self) -> Head | None:
+        """Wait for the next request's head.
+
+        Returns:
+            The head, or None when the client closed, left inside a head, or the house wants no more of this connection (`scope` was cancelled).
+
+        Raises:
+            HttpError: 400 to 505; 408 for a head that takes longer than `request_head_s` from its first byte.
+        """
+        self.head = None
+        self.answered = self._owed = False
+        data = self._buffer or await self._first_bytes()
+        end = data.find(b"\r\n\r\n") + 4
+        if end == 3:
+            if not data:
+                return None
+            data, end = await self._trickled(data)
+            if not end:
+                return None
+        limits = self._limits
+        if end > limits.head:
+            raise HttpError(431, f"the request head is larger than {limits.head} bytes")
+        self._buffer = data[end:]
+        self.head = head = parse_head(data[:end], limits.target, limits.headers)
+        self.keep_alive = head.keep_alive
+        self.body_read = not (head.length or head.chunked)
+        self._continued = not head.expects
+        return head
+
+    async def body(self, limit: int | None = None) -> bytes:
+        """Read the whole request body, once.
+
+        Args:
+            limit: bytes; None means the connection's own limit.
+
+        Raises:
+            HttpError: 413 beyond the limit, 408 after `request_body_s`, 400 for broken chunks.
+            trio.BrokenResourceError: the client left before the end.
+        """
+        head = self.head
+        if head is None or self.body_read:
+            return b""
+        most = self._limits.body if limit is None else limit
+        length = head.length
+        if length is not None:
+            if length > most:
+                raise HttpError(413, f"the request body is larger than {most} bytes")
+            buffer = self._buffer
+            if len(buffer) >= length:
+                self.body_read = True
+                self._buffer = buffer[length:]
+                return buffer if len(buffer) == length else buffer[:length]
+        return await self._awaited_body(most)
+
+    async def finish_request(self) -> None:
+        """After an answer: discard what was not read of the request, or mark the connection to be closed."""
+        if not self.answered or self._owed:
+            self.keep_alive = False
+        if self.body_read or not self.keep_alive:
+            return
+        with trio.move_on_after(DISCARD_S):
+            with contextlib.suppress(HttpError, trio.BrokenResourceError):
+                await self._gather(DISCARD)
+        self.keep_alive = self.keep_alive and self.body_read
+
+    # --- the answer ----------------------------------------------------------------------------------------------------------
+
+    def head_bytes(self, status: int, headers: Headers, length: int | None) -> bytes:
+        """Return an answer's head as bytes, and set up `frame` for its body.
+
+        Args:
+            status: 200 to 599.
+            headers: all but Content-Length, Transfer-Encoding, Connection, Date and Server. Names in any case, values without line ends.
+            length: of the body in bytes; None: not known, so in chunks, or for HTTP/1.0 up to the end of the connection.
+
+        Raises:
+            LocalProtocolError: a header would bend the answer.
+        """
+        head = self.head
+        self._plan_framing(head, status, length)
+        lines = [b"%b: %b\r\n" % pair for pair in headers]
+        fields = b"".join(lines)
+        if fields.count(b"\n") != len(lines) or fields.count(b"\r") != len(lines):
+            raise LocalProtocolError("an answer's header holds a line end")
+        self.answered = True
+        if self._chunked:
+            framing = b"transfer-encoding: chunked\r\n"
+        elif length is None or status == 204:
+            framing = b""
+        else:
+            framing = b"content-length: %d\r\n" % length
+        line = STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+        return b"%b%b%b%b%b\r\n" % (line, fields, framing, _house_lines(), self._connection_line(head))
+
+    def frame(self, data: bytes) -> bytes:
+        """Return body bytes in the answer's framing. Nothing for nothing: an empty chunk would end the answer."""
+        if self._chunked:
+            return chunk(data) if data else b""
+        return b"" if self._mute else data
+
+    def last(self) -> bytes:
+        """Return what ends the answer's body. Without it a chunked answer counts as cut, and the connection is closed."""
+        self._owed = False
+        return LAST_CHUNK if self._chunked else b""
+
+    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole answer, in one write where it is small."""
+        head = self.head_bytes(status, headers, len(body))
+        if self._mute:
+            await self.transport.send_all(head)
+        elif len(body) <= WHOLE:
+            await self.transport.send_all(head + body)
+        else:
+            await self.transport.send_all(head + body[:WHOLE])
+            await self.transport.send_all(memoryview(body)[WHOLE:])
+
+    async def send_all(self, data: Buffer) -> None:
+        """Send bytes that are framed already."""
+        await self.transport.send_all(data)
+
+    # --- inside --------------------------------------------------------------------------------------------------------------
+
+    async def _first_bytes(self) -> bytes:
+        """Wait, resting, for a next request. While it rests, the house may cancel the scope; what came in that same instant is kept in the buffer."""
+        sentry, scope = self._sentry, self.scope
+        if sentry.closing:
+            return self._waiting_bytes()
+        if not sentry.resting:
+            sentry.ring()
+        sentry.resting[scope] = sentry.tick + (2 if self.parks else self._idle_ticks())
+        try:
+            data = await self.transport.receive()
+        except trio.BrokenResourceError:
+            return b""
+        finally:
+            del sentry.resting[scope]
+        if scope.cancel_called:
+            self._buffer = data
+            return b""
+        return data
+
+    def _waiting_bytes(self) -> bytes:
+        """What has come already: a house that closes answers it, and waits for no more."""
+        try:
+            return self.transport.try_receive() or b""
+        except trio.BrokenResourceError:
+            return b""
+
+    def _idle_ticks(self) -> int:
+        return int(self._limits.idle_s) + 1 if self._limits.idle_s else 1 << 62
+
+    async def _trickled(self, data: bytes) -> tuple[bytes, int]:
+        """Read the rest of a head that did not come at once. Returns all bytes and where the head ends; 0 when the client left."""
+        self._buffer = b""
+        with trio.move_on_after(self._limits.request_head_s or math.inf):
+            searched = 0
+            while (end := find_head(data, searched)) < 0:
+                if len(data) > self._limits.head:
+                    raise HttpError(431, f"the request head is larger than {self._limits.head} bytes")
+                searched = len(data)
+                more = await self._more()
+                if not more:
+                    return b"", 0
+                data += more
+            return data, end
+        raise HttpError(408, f"the request head did not come within {self._limits.request_head_s:g} s")
+
+    async def _more(self) -> bytes:
+        try:
+            return await self.transport.receive()
+        except trio.BrokenResourceError:
+            return b""
+
+    async def _awaited_body(self, most: int) -> bytes:
+        with trio.move_on_after(self._limits.request_body_s or math.inf):
+            if not self._continued:
+                self._continued = True
+                if not self._buffer:  # who sends without waiting need not be told
+                    await self.transport.send_all(CONTINUE)
+            return await self._gather(most)
+        raise HttpError(408, f"the request body did not come within {self._limits.request_body_s:g} s")
+
+    async def _gather(self, most: int) -> bytes:
+        """Read the body to its end; at most `most` bytes of it."""
+        assert self.head is not None
+        return await (self._gather_chunks(most) if self.head.chunked else self._gather_length(self.head.length or 0, most))
+
+    async def _gather_length(self, length: int, most: int) -> bytes:
+        if length > most:
+            raise HttpError(413, f"the request body is larger than {most} bytes")
+        parts, left = [self._buffer], length - len(self._buffer)
+        self._buffer = b""
+        while left > 0:
+            data = await self.transport.receive()
+            if not data:
+                raise trio.BrokenResourceError("the client left inside its request body")
+            parts.append(data)
+            left -= len(data)
+        if left < 0:
+            self._buffer = parts[-1][left:]
+            parts[-1] = parts[-1][:left]
+        self.body_read = True
+        return b"".join(parts)
+
+    async def _gather_chunks(self, most: int) -> bytes:
+        reader, parts, size = ChunkedReader(), [], 0
+        data, self._buffer = self._buffer, b""
+        while True:
+            try:
+                part = reader.feed(data) if data else b""
+            except RemoteProtocolError as exc:
+                raise HttpError(400, str(exc)) from exc
+            parts.append(part)
+            size += len(part)
+            if size > most:
+                raise HttpError(413, f"the request body is larger than {most} bytes")
+            if reader.ended:
+                break
+            data = await self.transport.receive()
+            if not data:
+                raise trio.BrokenResourceError("the client left inside its request body")
+        self._buffer = reader.rest
+        self.body_read = True
+        return b"".join(parts)
+
+    def _plan_framing(self, head: Head | None, status: int, length: int | None) -> None:
+        """Decide how the answer's body is framed, and whether the connection can outlive it."""
+        modern = head is not None and head.minor > 0
+        self._mute = status in BODILESS or (head is not None and head.method == "HEAD")
+        self._chunked = length is None and modern and not self._mute
+        self._owed = self._chunked
+        if head is None or self._sentry.closing or (length is None and not modern and not self._mute):
+            self.keep_alive = False
+        elif not self.body_read and (head.length is None or head.length > DISCARD or not self._continued):
+            self.keep_alive = False  # too much to discard, or the client may or may not send it
+
+    def _connection_line(self, head: Head | None) -> bytes:
+        if not self.keep_alive:
+            return b"connection: close\r\n"
+        return b"" if head is None or head.minor else b"connection: keep-alive\r\n"
+
+
+_stamp: list[tuple[int, bytes]] = [(0, b"")]  # the second for which the lines below were made
+
+
+def _house_lines() -> bytes:
+    """Date and Server: the same for a whole second."""
+    now = int(time.time())
+    made, lines = _stamp[0]
+    if now != made:
+        lines = b"date: %b\r\nserver: trioproxy\r\n" % formatdate(now, usegmt=True).encode("ascii")
+        _stamp[0] = (now, lines)
+    return lines
