@@ -1,0 +1,175 @@
+"""The stage ledger: what each step of the hot path costs, without sockets. `python bench/micro.py [STAGE ...]`
+
+Each stage is run on what it meets in service: frames as Chat Completions sends them, in a read that brought one and in one that brought many.
+The best of several repeats is shown, in microseconds per operation: what disturbs a measurement only ever adds. An optimisation is
+proposed with this table before and after.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from trioproxy.dialects import DIALECTS
+from trioproxy.dialects.base import Setting
+from trioproxy.framing.chunked import LAST_CHUNK, ChunkedReader, chunk
+from trioproxy.framing.json import dumps, loads, splice_model
+from trioproxy.framing.sse import Cutter, Frames
+from trioproxy.wire.gate import parse_head, parse_response_head
+
+LIMIT = 1 << 24
+REPEATS = 5
+REPEAT_S = 0.08
+MANY = 50
+Stage = tuple[str, int, Callable[[], object]]  # name, operations in one call, the call
+
+BASE = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1760000000, "model": "mock"}
+
+
+def frame(delta: dict[str, Any], finish: str | None = None) -> bytes:
+    return b"data: " + dumps({**BASE, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}) + b"\n\n"
+
+
+OPENING = frame({"role": "assistant", "content": ""})
+DELTAS = [frame({"content": f" word{number}"}) for number in range(MANY)]
+CLOSING = frame({}, "stop") + b"data: [DONE]\n\n"
+REQUEST_HEAD = (
+    b"POST /v1/responses HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nAccept: application/json\r\nAccept-Encoding: identity\r\nConnection: keep-alive\r\n"
+    b"Content-Type: application/json\r\nUser-Agent: OpenAI/Python\r\nAuthorization: Bearer sk-0123456789\r\nX-Stainless-Lang: python\r\nContent-Length: 1024\r\n\r\n"
+)
+ANSWER_HEAD = (
+    b"HTTP/1.1 200 OK\r\nDate: Sun, 22 Nov 2026 12:00:00 GMT\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
+    b"Connection: keep-alive\r\nX-Request-Id: req_0123456789\r\n\r\n"
+)
+
+
+def request_body(size: int) -> bytes:
+    doc = {"model": "mock", "stream": True, "input": [{"role": "user", "content": "x" * 1000} for _ in range(size // 1030)]}
+    return json.dumps(doc).encode()
+
+
+def framing() -> Iterator[Stage]:
+    frames, cutter = Frames(LIMIT), Cutter(LIMIT)
+    one, many = DELTAS[0], b"".join(DELTAS)
+    yield "Frames.feed, one frame", 1, lambda: frames.feed(one)
+    yield f"Frames.feed, {MANY} frames, each", MANY, lambda: frames.feed(many)
+    yield "Cutter.feed, one frame", 1, lambda: cutter.feed(one)
+    yield f"Cutter.feed, {MANY} frames, each", MANY, lambda: cutter.feed(many)
+
+
+def chunks() -> Iterator[Stage]:
+    reader = ChunkedReader()
+    one, many = chunk(DELTAS[0]), b"".join(map(chunk, DELTAS))
+    whole = chunk(b"x" * 1000) + LAST_CHUNK
+    yield "chunk()", 1, lambda: chunk(DELTAS[0])
+    yield "ChunkedReader.feed, one chunk", 1, lambda: reader.feed(one)
+    yield f"ChunkedReader.feed, {MANY} chunks, each", MANY, lambda: reader.feed(many)
+    yield "ChunkedReader, a whole body", 1, lambda: ChunkedReader().feed(whole)
+
+
+def gate() -> Iterator[Stage]:
+    yield "parse_head, 9 fields", 1, lambda: parse_head(REQUEST_HEAD, 16384, 100)
+    yield "parse_response_head", 1, lambda: parse_response_head(ANSWER_HEAD)
+
+
+def bodies() -> Iterator[Stage]:
+    for size in (1_000, 200_000):
+        raw = request_body(size)
+        doc = loads(raw)
+        yield f"loads, {size:,} bytes", 1, lambda raw=raw: loads(raw)
+        yield f"splice_model, {size:,} bytes", 1, lambda raw=raw, doc=doc: splice_model(raw, doc, "other")
+
+
+def decode() -> Iterator[Stage]:
+    many = b"".join(DELTAS)
+    for name, data, times in (("one frame", DELTAS[0], 1), (f"{MANY} frames, each", many, MANY)):
+        decoder = DIALECTS["chat"].Decoder(LIMIT)
+        decoder.feed(OPENING)
+        yield f"chat Decoder.feed, {name}", times, lambda decoder=decoder, data=data: decoder.feed(data)
+
+
+def setting() -> Setting:
+    return Setting(id="0" * 32, created=1760000000, model="mock", doc={"model": "mock", "input": "hello", "stream": True})
+
+
+def encode() -> Iterator[Stage]:
+    decoder = DIALECTS["chat"].Decoder(LIMIT)
+    opening, events = decoder.feed(OPENING + DELTAS[0]), decoder.feed(b"".join(DELTAS))
+    for name in sorted(DIALECTS):
+        encoder = DIALECTS[name].Encoder(setting())
+        encoder.encode(opening)
+        yield f"{name} Encoder.encode, one event", 1, lambda encoder=encoder: encoder.encode(events[:1])
+        encoder = DIALECTS[name].Encoder(setting())
+        encoder.encode(opening)
+        yield f"{name} Encoder.encode, {MANY} events, each", len(events), lambda encoder=encoder: encoder.encode(events)
+
+
+def translate() -> Iterator[Stage]:
+    """A whole answer, from the first byte to the last: what opening and closing add is in it."""
+    chat, responses = DIALECTS["chat"], DIALECTS["responses"]
+
+    def answer() -> None:
+        decoder, encoder = chat.Decoder(LIMIT), responses.Encoder(setting())
+        encoder.encode(decoder.feed(OPENING))
+        for delta in DELTAS:
+            encoder.encode(decoder.feed(delta))
+        encoder.encode(decoder.feed(CLOSING) + decoder.finish())
+        encoder.finish()
+
+    yield f"chat → responses, an answer of {MANY} deltas", 1, answer
+    yield f"the same, per delta (all {MANY} share the opening and the end)", MANY, answer
+
+
+def scan() -> Iterator[Stage]:
+    scanner = DIALECTS["chat"].Scanner(LIMIT)
+    scanner.feed(OPENING + DELTAS[0])
+    many = b"".join(DELTAS)
+    yield "chat Scanner.feed, one frame", 1, lambda: scanner.feed(DELTAS[0])
+    yield f"chat Scanner.feed, {MANY} frames, each", MANY, lambda: scanner.feed(many)
+
+
+STAGES: dict[str, Callable[[], Iterator[Stage]]] = {
+    "framing": framing,
+    "chunks": chunks,
+    "gate": gate,
+    "bodies": bodies,
+    "decode": decode,
+    "encode": encode,
+    "translate": translate,
+    "scan": scan,
+}
+
+
+def best_us(call: Callable[[], object]) -> float:
+    """Microseconds of one call: the best of REPEATS, each of about REPEAT_S."""
+    call()
+    started = time.perf_counter()
+    call()
+    times = max(1, min(200_000, int(REPEAT_S / max(1e-7, time.perf_counter() - started))))
+    return min(one_repeat(call, times) for _ in range(REPEATS))
+
+
+def one_repeat(call: Callable[[], object], times: int) -> float:
+    started = time.perf_counter()
+    for _ in range(times):
+        call()
+    return (time.perf_counter() - started) / times * 1e6
+
+
+def main() -> None:
+    chosen = sys.argv[1:] or list(STAGES)
+    if unknown := set(chosen) - set(STAGES):
+        raise SystemExit(f"no such stage: {', '.join(sorted(unknown))}; there are: {', '.join(STAGES)}")
+    for group in chosen:
+        for name, operations, call in STAGES[group]():
+            print(f"{group:10} {name:64} {best_us(call) / operations:9.3f} µs")
+
+
+if __name__ == "__main__":
+    main()
