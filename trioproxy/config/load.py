@@ -16,7 +16,7 @@ import attrs
 
 from trioproxy.config import check
 from trioproxy.config.keys import digest_of, is_sample, key_of
-from trioproxy.config.rows import BackendRow, ClientRow, CredentialRow, read_row
+from trioproxy.config.rows import READERS, BackendRow, ClientRow, CredentialRow, read_row
 from trioproxy.config.schema import SIMULATED, BackendConfig, ClientConfig, Config, CredentialConfig, ModelConfig, RuleConfig, ServerConfig
 from trioproxy.config.units import UnfitError, shown, suggest
 from trioproxy.errors import ConfigError, Problem
@@ -117,8 +117,14 @@ def _sections(doc: Mapping[str, object], reading: _Reading) -> None:
         elif name in ELSEWHERE:
             reading.problems.append(Problem(name, f"this version has no [{name}]", "leave it out"))
         elif name not in TABLES and name not in LISTS:
-            shape = "section" if isinstance(value, dict | list) else "key outside of any section"
-            reading.problems.append(Problem(shown(name).strip('"'), f"unknown {shape}", suggest(name, [*TABLES, *LISTS])))
+            reading.problems.append(_unknown(name, value))
+
+
+def _unknown(name: str, value: object) -> Problem:
+    path = shown(name).strip('"')
+    if home := next((section for section, cls in TABLES.items() if name in READERS[cls]), None):
+        return Problem(path, "stands outside of any section", f"it belongs under [{home}]")
+    return Problem(path, "unknown section" if isinstance(value, dict | list) else "unknown key outside of any section", suggest(name, [*TABLES, *LISTS]))
 
 
 def _table(doc: Mapping[str, object], name: str, cls: type, reading: _Reading) -> Any:

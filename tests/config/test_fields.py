@@ -1,0 +1,154 @@
+"""One field at a time: what it may be."""
+
+from collections.abc import Callable
+
+import pytest
+
+from trioproxy.config import fields
+from trioproxy.config.units import UnfitError
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("https://api.openai.com", "https://api.openai.com/v1"),
+        ("https://api.openai.com/", "https://api.openai.com/v1"),
+        ("https://api.openai.com/v1/", "https://api.openai.com/v1"),
+        ("HTTPS://API.Example.com:8443/openai/v1", "https://api.example.com:8443/openai/v1"),
+        ("http://127.0.0.1:11434", "http://127.0.0.1:11434/v1"),
+        ("http://[::1]:8000/v1", "http://[::1]:8000/v1"),
+        ("http://host_name.internal/a%20b/", "http://host_name.internal/a%20b"),
+        ("sim:", "sim:"),
+    ],
+)
+def test_an_origin_is_normalised(written: str, meant: str) -> None:
+    assert fields.origin(written) == meant
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *("", " ", "api.openai.com", "localhost:8000", "ftp://a/b", "https://", "https:///v1", "https://a b/", "https://a/b c", "https://a/\r\nX: y"),
+        *("https://user:pw@a/v1", "https://a/v1?x=1", "https://a/v1#x", "https://a/v1?", "http://[::1", "http://a:b/", "http://a:99999", "http://-a/"),
+        *("sim:x", "sim://", "https://a/v1/chat/completions", "https://a/v1/responses", "https://a//b", "https://é.example/", 5, None, ["https://a"]),
+    ],
+)
+def test_an_origin_that_leads_elsewhere_is_refused(written: object) -> None:
+    with pytest.raises(UnfitError):
+        fields.origin(written)
+
+
+@pytest.mark.parametrize("written", ["https://user:hunter2@a/v1", "https://hunter2@[::1", "user:hunter2@a", "ftp://u:hunter2@h/"])
+def test_a_password_in_an_origin_is_not_repeated(written: str) -> None:
+    with pytest.raises(UnfitError) as caught:
+        fields.origin(written)
+    assert "hunter2" not in f"{caught.value} {caught.value.hint}"
+
+
+def test_an_origin_without_a_scheme_is_answered_with_one() -> None:
+    with pytest.raises(UnfitError) as caught:
+        fields.origin("api.openai.com/v1")
+    assert caught.value.hint == 'write "https://api.openai.com/v1"'
+
+
+@pytest.mark.parametrize("written", ["127.0.0.1:0", "localhost:8080", "[::1]:65535", "0.0.0.0:80", "my-host.example:1"])
+def test_an_address_is_host_and_port(written: str) -> None:
+    assert fields.address(written) == written
+
+
+@pytest.mark.parametrize(
+    "written", ["", "8080", ":8080", "localhost", "localhost:", "localhost:http", "a:65536", "::1:80", "[::g]:80", "a b:80", "a:٣", "http://a:80", 8080]
+)
+def test_what_is_no_address_is_refused(written: object) -> None:
+    with pytest.raises(UnfitError):
+        fields.address(written)
+
+
+@pytest.mark.parametrize(
+    ("place", "answer"),
+    [
+        *(("127.0.0.1:80", True), ("127.9.9.9", True), ("[::1]:80", True), ("[::1]", True), ("localhost:80", True), ("a.localhost", True)),
+        *(("0.0.0.0:80", False), ("[::]:80", False), ("10.0.0.1:80", False), ("example.com:80", False), ("localhost.example.com", False)),
+    ],
+)
+def test_loopback_is_what_only_this_machine_reaches(place: str, *, answer: bool) -> None:
+    assert fields.loopback(place) is answer
+
+
+@pytest.mark.parametrize(
+    ("field", "written", "meant"),
+    [
+        (fields.scheme, "bearer", "bearer"),
+        (fields.scheme, "none", "none"),
+        (fields.scheme, "header:X-Api-Key", "header:x-api-key"),
+        (fields.target, "openai/gpt-4o", ("openai", "gpt-4o")),
+        (fields.target, "local/org/model:7b", ("local", "org/model:7b")),
+        (fields.target, "b/*", ("b", "*")),
+        (fields.pattern, "gpt-*", "gpt-*"),
+        (fields.pattern, "*", "*"),
+        (fields.web_origin, "https://Chat.example:8443/", "https://chat.example:8443"),
+        (fields.web_origin, "*", "*"),
+        (fields.base_path, "/", "/"),
+        (fields.base_path, "/a/b/", "/a/b"),
+        (fields.dialect, "auto", "auto"),
+        (fields.status, 429, 429),
+    ],
+)
+def test_a_field_is_read(field: Callable[[object], object], written: object, meant: object) -> None:
+    assert field(written) == meant
+
+
+@pytest.mark.parametrize(
+    ("field", "written"),
+    [
+        *((fields.scheme, written) for written in ("Bearer", "header", "header:", "header:a b", "header:Host", "basic", 1)),
+        *((fields.target, written) for written in ("gpt-4o", "/gpt", "openai/", "a b/c", "b/a**b", "b/a b", "b/\n")),
+        *((fields.pattern, written) for written in ("", "a*b*c", "a b", "é", "x" * 257, "*" + "x" * 256)),
+        *((fields.model, written) for written in ("*", "a b", "a\n", "a?b", "x" * 257)),
+        *((fields.name, written) for written in ("", "-a", "a/b", "a b", "x" * 65, "é")),
+        *((fields.web_origin, written) for written in ("https://a/path", "a", "https://u@a")),
+        *((fields.base_path, written) for written in ("v1", "/a b", "/a?b", "//", "")),
+        *((fields.dialect, written) for written in ("messages", "gemini", "chatt", 1)),
+        *((fields.status, written) for written in (200, 600, "429", True)),
+        *((fields.flag, written) for written in ("true", 1, None)),
+        *((fields.secret, written) for written in ("", 5, ["sk"])),
+    ],
+)
+def test_a_field_that_cannot_be_meant_is_refused(field: Callable[[object], object], written: object) -> None:
+    with pytest.raises(UnfitError):
+        field(written)
+
+
+def test_a_dialect_of_another_version_is_said_to_be_one() -> None:
+    with pytest.raises(UnfitError, match="not spoken by this version"):
+        fields.dialect("messages")
+
+
+def test_headers_are_lower_case_and_can_be_sent() -> None:
+    assert dict(fields.headers({"X-Team": "blue", "openai-organization": "org-1"})) == {"x-team": "blue", "openai-organization": "org-1"}
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *({"host": "a"}, {"Content-Length": "5"}, {"transfer-encoding": "chunked"}, {"user-agent": "x"}, {"a b": "c"}, {"": "c"}, {"x:": "c"}),
+        *({"x": "a\r\nb: c"}, {"x": ""}, {"x": " a"}, {"x": "é"}, {"x": 5}, {"x": "a", "X": "b"}, "x: y", ["x"]),
+    ],
+)
+def test_headers_that_bend_a_request_are_refused(written: object) -> None:
+    with pytest.raises(UnfitError):
+        fields.headers(written)
+
+
+def test_the_value_of_a_header_is_not_repeated() -> None:
+    with pytest.raises(UnfitError) as caught:
+        fields.headers({"x-key": "hunter2\n"})
+    assert "hunter2" not in f"{caught.value} {caught.value.hint}"
+
+
+def test_a_list_names_nothing_twice() -> None:
+    with pytest.raises(UnfitError, match="twice"):
+        fields.texts(["a", "b", "a"])
+    with pytest.raises(UnfitError) as caught:
+        fields.texts("a")
+    assert caught.value.hint == 'write ["a"]'
