@@ -90,13 +90,14 @@ class Reply:
         complete: the framing's own end was reached.
     """
 
-    __slots__ = ("_chunks", "_closed", "_keep", "_left", "_rest", "_transport", "_upstream", "complete", "headers", "reused", "status")
+    __slots__ = ("_chunks", "_closed", "_keep", "_left", "_rest", "_spoiled", "_transport", "_upstream", "complete", "headers", "reused", "status")
 
     def __init__(self, upstream: Upstream, transport: Transport, *, reused: bool) -> None:
         self._upstream = upstream
         self._transport = transport
         self._closed = False
         self._keep = False
+        self._spoiled = False  # the request was not sent whole
         self._chunks: ChunkedReader | None = None
         self._left: int | None = 0  # body bytes still owed; None: until the end of the connection, or in chunks
         self._rest = b""  # received, not yet framed
@@ -213,8 +214,7 @@ class Reply:
             data = None
         if not data:
             raise self._lost(str(exc)) from exc
-        self._upstream.spoiled += 1
-        self._keep = False
+        self._spoiled = True
         return data
 
     def _lost(self, why: str) -> RemoteProtocolError:
@@ -223,8 +223,19 @@ class Reply:
 
     async def _whole_head(self, data: bytes) -> tuple[bytes, int]:
         """Read until a head is whole. Returns what was read, and where the head ends."""
-        while (at := data.find(b"\r\n\r\n")) < 0:
-            self._suspect(data)
+        at = data.find(b"\r\n\r\n")
+        if at < 0:
+            data = await self._dripped_head(data)
+            at = data.find(b"\r\n\r\n")
+        if at > HEAD:
+            raise RemoteProtocolError(f"{self._upstream.origin} sent a response head of more than {HEAD} bytes")
+        return data, at + 4
+
+    async def _dripped_head(self, first: bytes) -> bytes:
+        data, searched = bytearray(first), 0
+        while data.find(b"\r\n\r\n", max(searched - 3, 0)) < 0:
+            self._suspect(data, searched)
+            searched = len(data)
             try:
                 more = await self._transport.receive()
             except trio.BrokenResourceError as exc:
@@ -232,24 +243,22 @@ class Reply:
             if not more:
                 raise BrokenError(f"{self._upstream.origin} closed inside a response head, after {len(data)} bytes")
             data += more
-        if at > HEAD:
-            raise RemoteProtocolError(f"{self._upstream.origin} sent a response head of more than {HEAD} bytes")
-        return data, at + 4
+        return bytes(data)
 
-    def _suspect(self, data: bytes) -> None:
+    def _suspect(self, data: bytearray, searched: int) -> None:
         """Refuse early what will never become a head."""
         if len(data) > HEAD:
             raise RemoteProtocolError(f"{self._upstream.origin} sent a response head of more than {HEAD} bytes")
         if not data.startswith(b"HTTP/1."[: len(data)]):
             raise RemoteProtocolError(f"{self._upstream.origin} does not answer in HTTP/1.1")
-        if BARE_LF.search(data):
+        if BARE_LF.search(data, max(searched - 1, 0)):
             raise RemoteProtocolError(f"{self._upstream.origin} ends a line of its head without a carriage return")
 
     def _begin(self, status: int, headers: dict[bytes, bytes], length: int | None, *, chunked: bool, keep: bool) -> None:
         coding = headers.get(b"content-encoding")
         if coding is not None and coding.lower() not in (b"identity", b""):
             raise RemoteProtocolError(f"{self._upstream.origin} sent a compressed answer, which was not asked for")
-        self.status, self.headers, self._keep = status, headers, keep
+        self.status, self.headers, self._keep = status, headers, keep and not self._spoiled
         if status in (204, 304):
             self._left = 0
         elif chunked:
@@ -269,8 +278,7 @@ class Upstream:
     """One origin and the connections to it.
 
     Attributes:
-        dials: connections made so far.
-        spoiled: requests that were answered before they were sent whole.
+        dials: connections tried so far.
     """
 
     def __init__(self, origin: Origin, *, idle: int = 256, idle_s: float = 60.0, connect_s: float = 5.0, context: ssl.SSLContext | None = None) -> None:
@@ -285,7 +293,6 @@ class Upstream:
         """
         self.origin = origin
         self.dials = 0
-        self.spoiled = 0
         self._most = idle
         self._idle_s = idle_s or math.inf
         self._connect_s = connect_s or math.inf

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import time
 from collections.abc import Sequence
 from email.utils import formatdate
@@ -30,6 +31,7 @@ DISCARD_S: Final = 1.0
 WHOLE: Final = 65536  # up to here an answer's body is joined to its head
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus}
+PATH: Final = re.compile(rb"(?:\r\n)?[A-Z]{1,16} (/[!->@-~]{0,255})")
 BODILESS: Final = frozenset({204, 304})
 
 
@@ -67,6 +69,8 @@ class Connection:
         "_limits",
         "_mute",
         "_owed",
+        "_ready",
+        "_seen",
         "_sentry",
         "answered",
         "body_read",
@@ -77,7 +81,7 @@ class Connection:
         "transport",
     )
 
-    def __init__(self, transport: Transport, limits: ServerLimits, sentry: Sentry, *, parks: bool = False) -> None:
+    def __init__(self, transport: Transport, limits: ServerLimits, sentry: Sentry, *, parks: bool = False, ready: bool = False) -> None:
         self.transport = transport
         self.head: Head | None = None
         self.keep_alive = True
@@ -88,6 +92,8 @@ class Connection:
         self._limits = limits
         self._sentry = sentry
         self._buffer = b""  # received and not yet used
+        self._seen = b""  # how the present head began, as long as it has no better form
+        self._ready = ready
         self._chunked = False
         self._owed = False  # the answer's last chunk has not been asked for
         self._mute = False  # the answer has no body, whatever is framed
@@ -97,6 +103,14 @@ class Connection:
     def peer(self) -> str:
         """The client's address, `host:port`, or an empty string."""
         return self.transport.peer
+
+    @property
+    def path(self) -> str:
+        """The path asked for; of a head that was refused, what looks like its path, else an empty string."""
+        if self.head is not None:
+            return self.head.path
+        found = PATH.match(self._seen)
+        return found[1].decode("ascii") if found else ""
 
     @property
     def spent(self) -> bool:
@@ -126,7 +140,7 @@ class Connection:
         """
         self.head = None
         self.answered = self._owed = False
-        data = self._buffer or await self._first_bytes()
+        self._seen = data = self._buffer or await self._first_bytes()
         end = data.find(b"\r\n\r\n") + 4
         if end == 3:
             if not data:
@@ -139,6 +153,7 @@ class Connection:
             raise HttpError(431, f"the request head is larger than {limits.head} bytes")
         self._buffer = data[end:]
         self.head = head = parse_head(data[:end], limits.target, limits.headers)
+        self._seen = b""
         self.keep_alive = head.keep_alive
         self.body_read = not (head.length or head.chunked)
         self._continued = not head.expects
@@ -240,8 +255,11 @@ class Connection:
     async def _first_bytes(self) -> bytes:
         """Wait, resting, for a next request. While it rests, the house may cancel the scope; what came in that same instant is kept in the buffer."""
         sentry, scope = self._sentry, self.scope
-        if sentry.closing:
-            return self._waiting_bytes()
+        if sentry.closing or self._ready:
+            self._ready = False
+            data = self._waiting_bytes()
+            if data is not None or sentry.closing:
+                return data or b""
         if not sentry.resting:
             sentry.ring()
         sentry.resting[scope] = sentry.tick + (2 if self.parks else self._idle_ticks())
@@ -256,31 +274,36 @@ class Connection:
             return b""
         return data
 
-    def _waiting_bytes(self) -> bytes:
-        """What has come already: a house that closes answers it, and waits for no more."""
+    def _waiting_bytes(self) -> bytes | None:
+        """What has come already; a house that closes answers it, and waits for no more."""
         try:
-            return self.transport.try_receive() or b""
+            return self.transport.try_receive()
         except trio.BrokenResourceError:
             return b""
 
     def _idle_ticks(self) -> int:
         return int(self._limits.idle_s) + 1 if self._limits.idle_s else 1 << 62
 
-    async def _trickled(self, data: bytes) -> tuple[bytes, int]:
+    async def _trickled(self, first: bytes) -> tuple[bytes, int]:
         """Read the rest of a head that did not come at once. Returns all bytes and where the head ends; 0 when the client left."""
         self._buffer = b""
+        data, searched = bytearray(first), 0
         with trio.move_on_after(self._limits.request_head_s or math.inf):
-            searched = 0
             while (end := find_head(data, searched)) < 0:
-                if len(data) > self._limits.head:
-                    raise HttpError(431, f"the request head is larger than {self._limits.head} bytes")
+                self._check_unfinished(data)
                 searched = len(data)
                 more = await self._more()
                 if not more:
                     return b"", 0
                 data += more
-            return data, end
+            return bytes(data), end
         raise HttpError(408, f"the request head did not come within {self._limits.request_head_s:g} s")
+
+    def _check_unfinished(self, data: bytearray) -> None:
+        if len(data) > self._limits.target + 16 and b"\r\n" not in data[2:]:
+            raise HttpError(414, f"the request target is longer than {self._limits.target} bytes")
+        if len(data) > self._limits.head:
+            raise HttpError(431, f"the request head is larger than {self._limits.head} bytes")
 
     async def _more(self) -> bytes:
         try:
@@ -348,7 +371,7 @@ class Connection:
         self._owed = self._chunked
         if head is None or self._sentry.closing or (length is None and not modern and not self._mute):
             self.keep_alive = False
-        elif not self.body_read and (head.length is None or head.length > DISCARD or not self._continued):
+        elif not self.body_read and ((head.length or 0) > DISCARD or not self._continued):
             self.keep_alive = False  # too much to discard, or the client may or may not send it
 
     def _connection_line(self, head: Head | None) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import socket
 import sys
@@ -16,10 +17,12 @@ from typing import Final
 
 import trio
 
+LOG: Final = logging.getLogger("trioproxy.wire")
 BACKLOG: Final = 4096
 BURST: Final = 64  # connections per wake: others must have their turn
 PAUSE_S: Final = 0.1
 SHORTAGE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+ABSENT: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})  # a name's address that this machine does not have
 FATAL: Final = frozenset({errno.EBADF, errno.ENOTSOCK, errno.EINVAL, errno.EOPNOTSUPP, errno.EFAULT})
 
 
@@ -67,13 +70,21 @@ async def accept_loop(listener: socket.socket, start: Callable[[socket.socket], 
         start: takes over an accepted socket; must neither wait nor raise.
         capacity: how many connections there is room for now.
     """
-    while True:
+    short = False
+    while listener.fileno() >= 0:
         try:
             await trio.lowlevel.wait_readable(listener)
         except trio.ClosedResourceError:
             return
         room = capacity()
-        if room <= 0 or not accept_waiting(listener, start, min(room, BURST)):
+        if room <= 0:
+            await trio.sleep(PAUSE_S)
+        elif accept_waiting(listener, start, min(room, BURST)):
+            short = False
+        else:
+            if not short:
+                LOG.warning("no descriptors or buffers left: accepting pauses")
+            short = True
             await trio.sleep(PAUSE_S)
 
 
@@ -104,13 +115,16 @@ def _open(address: str, *, reuse_port: bool) -> list[socket.socket]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as exc:
         raise OSError(f"cannot listen on {address}: {exc}") from exc
-    listeners, failure = [], None
+    listeners: list[socket.socket] = []
+    failure: OSError | None = None
     for family, _kind, _protocol, _name, place in dict.fromkeys(found):
         try:
             listeners.append(_bind(family, place, reuse_port=reuse_port))
         except OSError as exc:
-            failure = failure or exc
-    if failure is not None and (not listeners or failure.errno != errno.EADDRNOTAVAIL):
+            failure = exc
+            if exc.errno not in ABSENT:
+                break
+    if failure is not None and (not listeners or failure.errno not in ABSENT):
         for listener in listeners:
             listener.close()
         raise OSError(failure.errno, f"cannot listen on {address}: {os.strerror(failure.errno or 0)}") from failure

@@ -13,7 +13,7 @@ import select
 import sys
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import trio
 
@@ -27,14 +27,22 @@ HalfClose: TypeAlias = Literal["gone", "answer"]
 Wake: TypeAlias = Callable[[Transport], None]
 
 
+class Cancellable(Protocol):
+    """A `trio.CancelScope`, or what stands for several of them."""
+
+    def cancel(self, reason: str | None = None) -> None:
+        """End it."""
+
+
 class _Post:
     """One enrolled transport: watched while it has a scope, parked while it has a wake."""
 
-    __slots__ = ("armed", "due", "enrolled", "fresh", "gone", "scope", "transport", "wake")
+    __slots__ = ("armed", "due", "enrolled", "fd", "fresh", "gone", "scope", "transport", "wake")
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, fd: int) -> None:
         self.transport = transport
-        self.scope: trio.CancelScope | None = None
+        self.fd = fd  # -1: not a descriptor but a stream
+        self.scope: Cancellable | None = None
         self.wake: Wake | None = None
         self.due = 0
         self.enrolled = False
@@ -48,7 +56,7 @@ class Watch:
 
     __slots__ = ("_post", "_scope", "_sentry", "_transport")
 
-    def __init__(self, sentry: Sentry, transport: Transport, scope: trio.CancelScope) -> None:
+    def __init__(self, sentry: Sentry, transport: Transport, scope: Cancellable) -> None:
         self._sentry = sentry
         self._transport = transport
         self._scope = scope
@@ -91,9 +99,9 @@ class Sentry:
         self.closing = False
         self._idle_ticks = int(idle_s) if idle_s else sys.maxsize
         self._half_close = half_close
-        self._posts: dict[int, _Post] = {}  # by descriptor
+        self._posts: dict[Transport, _Post] = {}
+        self._numbers: dict[int, _Post] = {}  # by descriptor, as events name them
         self._parked: dict[_Post, None] = {}  # oldest first
-        self._strangers: dict[Transport, _Post] = {}  # enrolled, without a descriptor
         self._bell = trio.lowlevel.ParkingLot()
         self._epoll: Any = select.epoll() if use_epoll and sys.platform == "linux" else None
         self._leaving: int = select.EPOLLET | (select.EPOLLRDHUP if half_close == "gone" else 0) if self._epoll is not None else 0
@@ -108,7 +116,7 @@ class Sentry:
         """How many connections are parked."""
         return len(self._parked)
 
-    def watching(self, transport: Transport, scope: trio.CancelScope) -> Watch:
+    def watching(self, transport: Transport, scope: Cancellable) -> Watch:
         """Return a context in which `scope` is cancelled with reason "client disconnected" as soon as the peer is gone, or when it is already.
 
         One watch at a time for a transport.
@@ -133,17 +141,15 @@ class Sentry:
             self._dismiss(post)
 
     def forget(self, transport: Transport) -> None:
-        """Strike a transport off, before it is closed. Unknown ones are no error."""
-        fd = transport.fileno()
-        if fd is None:
-            self._strangers.pop(transport, None)
+        """Strike a transport off, best before it is closed. Unknown ones are no error."""
+        post = self._posts.pop(transport, None)
+        if post is None:
             return
-        post = self._posts.get(fd)
-        if post is not None and post.transport is transport:
-            del self._posts[fd]
-            self._parked.pop(post, None)
-            if post.enrolled:
-                self._epoll.unregister(fd)
+        self._parked.pop(post, None)
+        if self._numbers.get(post.fd) is post:
+            del self._numbers[post.fd]
+            if post.enrolled and transport.fileno() is not None:
+                self._epoll.unregister(post.fd)
 
     def dismiss(self) -> None:
         """Close what is parked and cancel what rests: no next request is wanted. What comes later is dismissed at once."""
@@ -177,7 +183,7 @@ class Sentry:
         while True:
             await trio.lowlevel.wait_readable(fd)
             for number, events in self._epoll.poll(0, BATCH):
-                post = self._posts.get(number)
+                post = self._numbers.get(number)
                 if post is not None:
                     self._noticed(post, events)
 
@@ -247,25 +253,24 @@ class Sentry:
         return post
 
     def _post(self, transport: Transport) -> _Post:
+        post = self._posts.get(transport)
+        if post is not None:
+            return post
         fd = transport.fileno()
-        if fd is None:
-            if not isinstance(transport, StreamTransport):
-                raise trio.ClosedResourceError("a closed transport cannot be watched")
-            return self._strangers.setdefault(transport, _Post(transport))
-        post = self._posts.get(fd)
-        if post is None or post.transport is not transport:
-            if post is not None:
-                self._parked.pop(post, None)
-            post = self._posts[fd] = _Post(transport)
+        if fd is None and not isinstance(transport, StreamTransport):
+            raise trio.ClosedResourceError("a closed transport cannot be watched")
+        post = self._posts[transport] = _Post(transport, -1 if fd is None else fd)
+        if fd is not None:
+            self._numbers[fd] = post  # an older entry is of a transport that was closed without a word
         return post
 
     def _arm(self, post: _Post, events: int) -> None:
         if self._epoll is None:
             return
         if post.enrolled:
-            self._epoll.modify(post.transport.fileno(), events)
+            self._epoll.modify(post.fd, events)
         else:
-            self._epoll.register(post.transport.fileno(), events)
+            self._epoll.register(post.fd, events)
             post.enrolled = True
 
 

@@ -72,12 +72,12 @@ class Server:
         """Close idle connections, and every other after the answer that is due. One that came just now may still ask its first question."""
         self._sentry.dismiss()
 
-    async def serve(self, transport: Transport) -> None:
-        """Serve a connection until it is closed or parked."""
+    async def serve(self, transport: Transport, ready: bool = False) -> None:
+        """Serve a connection until it is closed or parked. `ready`: bytes are waiting, so that the first look needs no wait."""
         self.running += 1
         parked = False
         try:
-            parked = await self._run(transport)
+            parked = await self._run(Connection(transport, self._limits, self._sentry, parks=self._parks, ready=ready))
         finally:
             self.running -= 1
             if not parked:
@@ -85,16 +85,19 @@ class Server:
                 transport.close()
 
     def _resume(self, transport: Transport) -> None:
-        self._nursery.start_soon(self.serve, transport)
+        try:
+            self._nursery.start_soon(self.serve, transport, True)
+        except RuntimeError:  # the nursery has ended, and with it the house
+            self._sentry.forget(transport)
+            transport.close()
 
-    async def _run(self, transport: Transport) -> bool:
+    async def _run(self, connection: Connection) -> bool:
         """Serve until the connection ends (False) or is parked (True)."""
-        connection = Connection(transport, self._limits, self._sentry, parks=self._parks)
         fallen = False
         try:
             while await self._cycle(connection):
                 if not connection.buffered and connection.parks and not self._sentry.closing:
-                    self._sentry.park(transport, self._resume)
+                    self._sentry.park(connection.transport, self._resume)
                     return True
                 if not connection.buffered:
                     return False
@@ -134,8 +137,7 @@ class Server:
         if connection.answered:
             return  # a head is out: only the cut connection can say it now
         connection.keep_alive = False
-        path = connection.head.path if connection.head is not None else ""
-        status, headers, body = self._refuse(error, path)
+        status, headers, body = self._refuse(error, connection.path)
         await connection.respond(status, headers, body)
 
     async def _farewell(self, connection: Connection) -> None:
