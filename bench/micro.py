@@ -17,7 +17,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from trioproxy.dialects import DIALECTS
-from trioproxy.dialects.base import Setting
+from trioproxy.dialects.base import NO_QUIRKS, Setting
 from trioproxy.framing.chunked import LAST_CHUNK, ChunkedReader, chunk
 from trioproxy.framing.json import dumps, loads, splice_model
 from trioproxy.framing.sse import Cutter, Frames
@@ -40,8 +40,9 @@ OPENING = frame({"role": "assistant", "content": ""})
 DELTAS = [frame({"content": f" word{number}"}) for number in range(MANY)]
 CLOSING = frame({}, "stop") + b"data: [DONE]\n\n"
 REQUEST_HEAD = (
-    b"POST /v1/responses HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nAccept: application/json\r\nAccept-Encoding: identity\r\nConnection: keep-alive\r\n"
-    b"Content-Type: application/json\r\nUser-Agent: OpenAI/Python\r\nAuthorization: Bearer sk-0123456789\r\nX-Stainless-Lang: python\r\nContent-Length: 1024\r\n\r\n"
+    b"POST /v1/responses HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nAccept: application/json\r\nAccept-Encoding: identity\r\n"
+    b"Connection: keep-alive\r\nContent-Type: application/json\r\nUser-Agent: OpenAI/Python\r\nAuthorization: Bearer sk-0123456789\r\n"
+    b"X-Stainless-Lang: python\r\nContent-Length: 1024\r\n\r\n"
 )
 ANSWER_HEAD = (
     b"HTTP/1.1 200 OK\r\nDate: Sun, 22 Nov 2026 12:00:00 GMT\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
@@ -89,7 +90,7 @@ def bodies() -> Iterator[Stage]:
 def decode() -> Iterator[Stage]:
     many = b"".join(DELTAS)
     for name, data, times in (("one frame", DELTAS[0], 1), (f"{MANY} frames, each", many, MANY)):
-        decoder = DIALECTS["chat"].Decoder(LIMIT)
+        decoder = DIALECTS["chat"].Decoder(LIMIT, NO_QUIRKS)
         decoder.feed(OPENING)
         yield f"chat Decoder.feed, {name}", times, lambda decoder=decoder, data=data: decoder.feed(data)
 
@@ -99,7 +100,7 @@ def setting() -> Setting:
 
 
 def encode() -> Iterator[Stage]:
-    decoder = DIALECTS["chat"].Decoder(LIMIT)
+    decoder = DIALECTS["chat"].Decoder(LIMIT, NO_QUIRKS)
     opening, events = decoder.feed(OPENING + DELTAS[0]), decoder.feed(b"".join(DELTAS))
     for name in sorted(DIALECTS):
         encoder = DIALECTS[name].Encoder(setting())
@@ -115,7 +116,7 @@ def translate() -> Iterator[Stage]:
     chat, responses = DIALECTS["chat"], DIALECTS["responses"]
 
     def answer() -> None:
-        decoder, encoder = chat.Decoder(LIMIT), responses.Encoder(setting())
+        decoder, encoder = chat.Decoder(LIMIT, NO_QUIRKS), responses.Encoder(setting())
         encoder.encode(decoder.feed(OPENING))
         for delta in DELTAS:
             encoder.encode(decoder.feed(delta))
