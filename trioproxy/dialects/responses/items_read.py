@@ -1,0 +1,241 @@
+"""Input items of a Responses request → the canonical items.
+
+Rule 1: one item of the input becomes one item, so that `input[3]` is item 3 throughout. Rule 2: what has no field in the canonical form goes to `extras`
+under its path (`input[3].phase`): our own writer puts it back, another dialect's names it among its losses. Rule 3: `type` may be left out of messages
+and references, as the API allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from trioproxy.dialects.responses.seals import DIALECT, unpack
+from trioproxy.dialects.shape import (
+    ARRAY,
+    OBJECT,
+    STRING,
+    TEXT_OR_ARRAY,
+    Doc,
+    expect,
+    join,
+    missing,
+    objects,
+    optional,
+    refuse,
+    required,
+    wrong_value,
+)
+from trioproxy.model.items import (
+    Audio,
+    File,
+    ForeignItem,
+    ForeignPart,
+    Image,
+    Item,
+    Message,
+    Part,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    ToolResult,
+)
+
+Extras = dict[str, Any]
+_ROLES: Final = frozenset({"user", "assistant", "system", "developer"})
+# Keys that have a field of their own, or mean nothing on the way in (the ids of results, the status of what is complete).
+_MESSAGE: Final = frozenset({"type", "role", "content", "id", "status"})
+_CALL: Final = frozenset({"type", "call_id", "name", "arguments", "input", "namespace", "id", "status"})
+_RESULT: Final = frozenset({"type", "call_id", "output", "id", "status", "name", "namespace"})
+_REASONING: Final = frozenset({"type", "id", "summary", "content", "encrypted_content", "status"})
+
+
+def read_input(value: str | list[Any], extras: Extras) -> tuple[Item, ...]:
+    """The conversation in `input`.
+
+    Args:
+        value: a string, which stands for one user message, or a list of items.
+        extras: is given what the canonical form has no field for, by path.
+
+    Raises:
+        FaultError: an item is malformed, refers to a stored one, or results and calls do not match.
+    """
+    if isinstance(value, str):
+        return (Message("user", (Text(value),)),)
+    items: list[Item] = []
+    for index, doc in enumerate(objects(value, "input")):
+        items.append(_read_item(doc, join("input", index), items, extras))
+    _check_answered(items)
+    return tuple(items)
+
+
+def _read_item(doc: Doc, path: str, before: list[Item], extras: Extras) -> Item:
+    kind = optional(doc, "type", STRING, path)
+    if kind is None:
+        kind = "message" if "role" in doc else "item_reference" if "id" in doc else None
+    if kind is None:
+        raise missing(join(path, "type"))
+    if kind in ("function_call_output", "custom_tool_call_output"):
+        return _read_result(doc, path, kind, before, extras)
+    reader = _READERS.get(kind)
+    return reader(doc, path, extras) if reader is not None else ForeignItem(DIALECT, doc)
+
+
+def _keep(doc: Doc, known: Collection[str], path: str, extras: Extras) -> None:
+    for key, value in doc.items():
+        if key not in known and value is not None:
+            extras[join(path, key)] = value
+
+
+def _complete(doc: Doc) -> bool:
+    return doc.get("status") != "incomplete"
+
+
+def _read_message(doc: Doc, path: str, extras: Extras) -> Message:
+    role = required(doc, "role", STRING, path)
+    if role not in _ROLES:
+        raise wrong_value(join(path, "role"), "one of 'assistant', 'developer', 'system', 'user'")
+    content = required(doc, "content", TEXT_OR_ARRAY, path)
+    _keep(doc, _MESSAGE, path, extras)
+    return Message(role, read_parts(content, join(path, "content"), extras), optional(doc, "id", STRING, path), _complete(doc))
+
+
+def _read_function_call(doc: Doc, path: str, extras: Extras) -> ToolCall:
+    return _read_call(doc, path, "function", required(doc, "arguments", STRING, path), extras)
+
+
+def _read_custom_call(doc: Doc, path: str, extras: Extras) -> ToolCall:
+    return _read_call(doc, path, "custom", required(doc, "input", STRING, path), extras)
+
+
+def _read_call(doc: Doc, path: str, kind: str, arguments: str, extras: Extras) -> ToolCall:
+    call_id, name = required(doc, "call_id", STRING, path), required(doc, "name", STRING, path)
+    for key, value in (("call_id", call_id), ("name", name)):
+        if not value:
+            raise wrong_value(join(path, key), "a string that is not empty")
+    _keep(doc, _CALL, path, extras)
+    namespace, item_id = optional(doc, "namespace", STRING, path), optional(doc, "id", STRING, path)
+    return ToolCall(call_id, name, arguments, kind, namespace, item_id, _complete(doc))
+
+
+def _read_result(doc: Doc, path: str, type_: str, before: list[Item], extras: Extras) -> ToolResult:
+    kind = "custom" if type_.startswith("custom") else "function"
+    call_id = optional(doc, "call_id", STRING, path)
+    if call_id is None:
+        call_id = _find_by_name(doc, path, before)
+    elif not any(isinstance(item, ToolCall) and item.id == call_id for item in before):
+        raise refuse(join(path, "call_id"), f"No tool call found for {kind} call output with this call_id.", None)
+    output = required(doc, "output", TEXT_OR_ARRAY, path)
+    _keep(doc, _RESULT, path, extras)
+    parts = read_parts(output, join(path, "output"), extras)
+    return ToolResult(call_id, parts, doc.get("status") in ("incomplete", "failed"), kind)
+
+
+def _find_by_name(doc: Doc, path: str, before: list[Item]) -> str:
+    """A result without a call id answers the last unanswered call of its name."""
+    name = optional(doc, "name", STRING, path)
+    if name is None:
+        raise missing(join(path, "call_id"))
+    answered = {item.call_id for item in before if isinstance(item, ToolResult)}
+    for item in reversed(before):
+        if isinstance(item, ToolCall) and item.name == name and item.namespace == doc.get("namespace") and item.id not in answered:
+            return item.id
+    raise refuse(join(path, "name"), "No tool call found for a tool output of this name.", None)
+
+
+def _read_reasoning(doc: Doc, path: str, extras: Extras) -> Reasoning:
+    summary = tuple(_texts(doc, "summary", path))
+    text = "".join(_texts(doc, "content", path))
+    sealed = optional(doc, "encrypted_content", STRING, path)
+    _keep(doc, _REASONING, path, extras)
+    return Reasoning(text, summary, unpack(sealed) if sealed else None, optional(doc, "id", STRING, path), _complete(doc))
+
+
+def _texts(doc: Doc, key: str, path: str) -> list[str]:
+    parts = optional(doc, key, ARRAY, path) or []
+    where = join(path, key)
+    return [required(part, "text", STRING, join(where, index)) for index, part in enumerate(objects(parts, where))]
+
+
+def _read_reference(doc: Doc, path: str, extras: Extras) -> Item:
+    raise refuse(join(path, "id"), "No item with this id is stored here: send the item itself.", None)
+
+
+_READERS: Final[Mapping[str, Callable[[Doc, str, Extras], Item]]] = MappingProxyType(
+    {
+        "message": _read_message,
+        "function_call": _read_function_call,
+        "custom_tool_call": _read_custom_call,
+        "reasoning": _read_reasoning,
+        "item_reference": _read_reference,
+    }
+)
+
+
+def _check_answered(items: list[Item]) -> None:
+    """Every call of the history must have its result, or no model will take the conversation."""
+    answered = {item.call_id for item in items if isinstance(item, ToolResult)}
+    for item in items:
+        if isinstance(item, ToolCall) and item.id not in answered:
+            raise refuse("input", f"No tool output found for {item.kind} call {item.id[:64]}.", None)
+
+
+def read_parts(content: str | list[Any], path: str, extras: Extras) -> tuple[Part, ...]:
+    """The parts of a message or of a tool's result; a string is one text."""
+    if isinstance(content, str):
+        return (Text(content),)
+    return tuple(_read_part(doc, join(path, index), extras) for index, doc in enumerate(objects(content, path)))
+
+
+def _read_part(doc: Doc, path: str, extras: Extras) -> Part:
+    kind = required(doc, "type", STRING, path)
+    if kind not in _PARTS:
+        return ForeignPart(DIALECT, doc)
+    reader, known = _PARTS[kind]
+    _keep(doc, known, path, extras)
+    return reader(doc, path)
+
+
+def _read_text(doc: Doc, path: str) -> Part:
+    annotations = objects(optional(doc, "annotations", ARRAY, path) or [], join(path, "annotations"))
+    logprobs = objects(optional(doc, "logprobs", ARRAY, path) or [], join(path, "logprobs"))
+    return Text(required(doc, "text", STRING, path), tuple(annotations), tuple(logprobs))
+
+
+def _read_refusal(doc: Doc, path: str) -> Part:
+    return Refusal(required(doc, "refusal", STRING, path))
+
+
+def _read_image(doc: Doc, path: str) -> Part:
+    url, file_id = optional(doc, "image_url", STRING, path), optional(doc, "file_id", STRING, path)
+    if not url and not file_id:
+        raise missing(join(path, "image_url"))
+    return Image(url, file_id, optional(doc, "detail", STRING, path))
+
+
+def _read_file(doc: Doc, path: str) -> Part:
+    data, url, file_id = (optional(doc, key, STRING, path) for key in ("file_data", "file_url", "file_id"))
+    if not data and not url and not file_id:
+        raise missing(join(path, "file_data"))
+    return File(data, url, file_id, optional(doc, "filename", STRING, path))
+
+
+def _read_audio(doc: Doc, path: str) -> Part:
+    audio, where = required(doc, "input_audio", OBJECT, path), join(path, "input_audio")
+    return Audio(expect(required(audio, "data", STRING, where), STRING, where), required(audio, "format", STRING, where))
+
+
+_TEXT: Final = (_read_text, frozenset({"type", "text", "annotations", "logprobs"}))
+_PARTS: Final[Mapping[str, tuple[Callable[[Doc, str], Part], frozenset[str]]]] = MappingProxyType(
+    {
+        "input_text": _TEXT,
+        "output_text": _TEXT,
+        "text": _TEXT,
+        "refusal": (_read_refusal, frozenset({"type", "refusal"})),
+        "input_image": (_read_image, frozenset({"type", "image_url", "file_id", "detail"})),
+        "input_file": (_read_file, frozenset({"type", "file_data", "file_url", "file_id", "filename"})),
+        "input_audio": (_read_audio, frozenset({"type", "input_audio"})),
+    }
+)

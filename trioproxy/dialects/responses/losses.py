@@ -1,0 +1,26 @@
+"""What this dialect cannot say of a canonical request when it is a backend's, and what happens then. For docs and `explain`; the tests prove each row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+LOSSES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "stop": "refused",
+        "seed": "refused",
+        "logit_bias": "refused",
+        "top_k": "refused",
+        "n": "refused",
+        "reasoning of another dialect": "dropped",
+        "seal of another dialect": "dropped",
+        "item of another dialect": "dropped",
+        "part of another dialect": "refused",
+        "hosted tool of another dialect": "refused",
+        "tool choice of another dialect": "refused",
+        "field of another dialect": "dropped",
+        "grammar of a custom tool, with the quirk flat_tools": "refused",
+        "stream_options.include_obfuscation": "dropped",
+    }
+)

@@ -1,0 +1,114 @@
+"""Plain answers: a backend's JSON → events, and a whole answer → the client's JSON.
+
+Rule: the body that is written is the response object of the stream's terminal event, byte for byte, for the same answer and setting.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from trioproxy.dialects.base import NO_QUIRKS, Setting
+from trioproxy.dialects.responses.answer import Answer
+from trioproxy.dialects.responses.decoder import Decoder
+from trioproxy.dialects.responses.drafts import call_doc, message_bytes, reasoning_bytes, text_part
+from trioproxy.dialects.responses.encoder import CUT, item_id
+from trioproxy.dialects.responses.faults import read_event
+from trioproxy.dialects.responses.names import Declared, unwrap
+from trioproxy.dialects.responses.seals import DIALECT, pack
+from trioproxy.dialects.responses.shell import Shell
+from trioproxy.errors import RemoteProtocolError
+from trioproxy.framing.json import BadJson, loads
+from trioproxy.model.events import Event, Failed, ItemKind, Started
+from trioproxy.model.fault import Fault, FaultKind
+from trioproxy.model.fold import Response
+from trioproxy.model.items import ForeignItem, Item, Message, Reasoning, Refusal, Text, ToolCall
+
+_UNFINISHED = ("queued", "in_progress")
+
+
+def read_response(body: bytes, quirks: frozenset[str] = NO_QUIRKS) -> list[Event]:
+    """Read a backend's plain answer. `transformers serve` streams even when it was not asked to, and is understood.
+
+    Raises:
+        RemoteProtocolError: the body is not an answer.
+    """
+    if body.lstrip()[:6] in (b"event:", b"data: "):
+        decoder = Decoder(max(len(body), 1), quirks)
+        return decoder.feed(body) + decoder.finish()
+    try:
+        doc = loads(body)
+    except BadJson as exc:
+        raise RemoteProtocolError(f"the answer is not JSON: {exc}") from exc
+    if not isinstance(doc, dict):
+        raise RemoteProtocolError("the answer is not a JSON object")
+    if doc.get("error") and not isinstance(doc.get("output"), list) and doc.get("status") != "failed":
+        return [Started(), Failed(read_event(doc))]
+    return _read_whole(doc)
+
+
+def _read_whole(doc: dict[str, Any]) -> list[Event]:
+    status = doc.get("status")
+    if status in _UNFINISHED:
+        raise RemoteProtocolError("the backend answered with a response that is not finished")
+    if not isinstance(doc.get("output"), list) and status not in ("failed", "cancelled"):
+        raise RemoteProtocolError("the answer has no output")
+    answer = Answer()
+    answer.conclude("completed", doc)
+    return answer.out
+
+
+def write_response(response: Response, setting: Setting) -> bytes:
+    """The body of a plain answer. One that nobody ended is written as failed."""
+    shell, declared = Shell(setting), Declared(setting.doc)
+    shell.model = response.model or setting.model
+    known = [item for item in response.items if not isinstance(item, ForeignItem) or item.dialect == DIALECT]
+    items = []
+    for place, item in enumerate(known):
+        status = _status(item, response, last=place == len(known) - 1)
+        items.append(_write_item(item, place, status, setting, declared))
+    if response.finish is not None and response.fault is None:
+        return shell.ended(response.finish, items, response.usage, response.service_tier)[1]
+    fault = response.fault or Fault(FaultKind.UPSTREAM, "The backend closed the stream before the response was complete.")
+    return shell.failed(fault, items, response.usage)
+
+
+def _status(item: Item, response: Response, last: bool) -> str:
+    """Only the last item of an answer that ended by itself may be incomplete; a fault cuts whatever was open."""
+    if response.finish is not None and response.fault is None:
+        return "incomplete" if last and response.finish in CUT else "completed"
+    return "completed" if getattr(item, "complete", True) else "incomplete"
+
+
+def _write_item(item: Item, place: int, status: str, setting: Setting, declared: Declared) -> bytes:
+    match item:
+        case Message():
+            return message_bytes(item_id(ItemKind.MESSAGE, setting.id, place), status, _write_parts(item))
+        case Reasoning():
+            return _write_reasoning(item, item_id(ItemKind.REASONING, setting.id, place), status)
+        case ToolCall():
+            called = declared.called(ItemKind(item.kind), item.name, item.namespace)
+            text = unwrap(item.arguments) if called.wrapped and item.arguments else item.arguments
+            return orjson.dumps(call_doc(item_id(called.kind, setting.id, place), status, item.id, called, text))
+        case ForeignItem():
+            return orjson.dumps(dict(item.doc))
+        case _:
+            raise TypeError(f"a model does not say a {type(item).__name__}")
+
+
+def _write_parts(message: Message) -> list[bytes]:
+    parts = []
+    for part in message.parts:
+        if isinstance(part, Text) and (part.text or part.annotations or part.logprobs):
+            annotations = orjson.dumps([dict(each) for each in part.annotations])
+            parts.append(text_part(orjson.dumps(part.text), annotations, orjson.dumps([dict(each) for each in part.logprobs])))
+        elif isinstance(part, Refusal) and part.text:
+            parts.append(b'{"type":"refusal","refusal":%b}' % orjson.dumps(part.text))
+    return parts
+
+
+def _write_reasoning(item: Reasoning, id: str, status: str) -> bytes:
+    summary = [b'{"type":"summary_text","text":%b}' % orjson.dumps(text) for text in item.summary if text]
+    content = [b'{"type":"reasoning_text","text":%b}' % orjson.dumps(item.text)] if item.text else []
+    return reasoning_bytes(id, status, summary, content, pack(item.seal) if item.seal is not None else None)
