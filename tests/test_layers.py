@@ -9,6 +9,7 @@ import pytest
 import trioproxy
 
 ROOT = Path(trioproxy.__file__).parent
+THIRD = {"attrs", "cattrs", "click", "h11", "orjson", "trio", "hypothesis", "pytest"}
 EVERY = {"attrs", "model", "errors", "__version__"}
 # layer -> what it may import besides the standard library and itself. `*`: any other layer of ours.
 MAY = {
@@ -28,13 +29,13 @@ MAY = {
     "relay": EVERY | {"dialects", "pool", "routing", "hooks", "wire", "observe", "store", "framing", "trio"},
     "harness": EVERY | {"dialects", "relay", "wire", "framing", "trio"},
     "gateway": EVERY | {"relay", "config", "dialects", "pool", "routing", "hooks", "wire", "observe", "store", "harness", "framing", "trio"},
-    "cli": EVERY | {"gateway", "config", "dialects", "harness", "framing", "click", "trio"},
-    "testing": {"*", "attrs", "trio", "hypothesis"},
+    "cli": EVERY | {"gateway", "config", "dialects", "harness", "framing", "observe", "click", "trio"},
+    "testing": {"*", *THIRD},
 }
 # Of the standard library: who alone may have it, and who may not. For annotations alone (TYPE_CHECKING) everybody may.
 ONLY = {"socket": {"wire", "testing"}, "ssl": {"wire", "testing"}, "select": {"wire"}, "asyncio": set[str](), "threading": set[str]()}
-NEVER = dict.fromkeys(("time", "random"), {"model", "framing", "dialects", "pool", "routing"})
-THIRD = {"attrs", "cattrs", "click", "h11", "orjson", "trio", "hypothesis", "pytest"}
+PURE = {"model", "framing", "dialects", "pool", "routing"}
+NEVER = {"time": PURE, "random": PURE}
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
@@ -49,7 +50,7 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.ImportFrom):
             base = [*package[: len(package) - node.level + 1]] if node.level else []
             found = [".".join([*base, *filter(None, [node.module]), alias.name]) for alias in node.names]
-        yield from ((node.lineno, name) for name in found if node not in guarded or name.startswith("trioproxy."))
+        yield from ((getattr(node, "lineno", 0), name) for name in found if node not in guarded or name.startswith("trioproxy."))
 
 
 def broken(layer: str, name: str, path: Path) -> str | None:
