@@ -11,7 +11,9 @@ from typing import Any, Final
 import orjson
 
 _BOM: Final = b"\xef\xbb\xbf"
-_STRING_AFTER_KEY: Final = re.compile(rb'"model"[ \t\r\n]*:[ \t\r\n]*("(?:[^"\\]|\\.)*")')
+_SHORT: Final = 16 * 1024  # bytes
+_CONTAINERS: Final = frozenset({dict, list})
+_MODEL: Final = re.compile(rb'"model"[ \t\r\n]*:[ \t\r\n]*"([^"\\]*)(["\\])')
 
 
 class BadJson(ValueError):  # noqa: N818 - says what it is, as the stdlib names errors of syntax
@@ -19,17 +21,15 @@ class BadJson(ValueError):  # noqa: N818 - says what it is, as the stdlib names 
 
 
 def loads(raw: bytes) -> Any:
-    """Read a document. A byte order mark is forgiven.
+    """Read a document. One byte order mark is forgiven.
 
     Raises:
         BadJson: not JSON, not UTF-8, or deeper than 1,024 levels; the message has line and column.
     """
     try:
-        return orjson.loads(raw)
+        return orjson.loads(raw[3:] if raw[:3] == _BOM else raw)
     except orjson.JSONDecodeError as exc:
         message = f"{exc.msg} (line {exc.lineno}, column {exc.colno})"
-    if raw[:3] == _BOM:
-        return loads(raw[3:])
     # Raised out here, the error has no context: the decoder's own exception keeps the whole document.
     raise BadJson(message)
 
@@ -52,22 +52,24 @@ def depth_over(doc: Any, raw: bytes, limit: int) -> bool:
 
     Args:
         doc: the document as it was read.
-        raw: its bytes. With few brackets in all it can't be deep, and counting them is cheap.
+        raw: its bytes.
         limit: levels.
     """
-    if raw.count(b"{") + raw.count(b"[") <= limit:
+    # A short document with few brackets can't be deep. In a long one counting them costs more than the walk: 178 KB of chat, 103 µs and 35.
+    if len(raw) < _SHORT and raw.count(b"{") + raw.count(b"[") <= limit:
         return False
-    level: list[Any] = [doc]
-    for _ in range(limit + 1):
-        level = [node for node in level if type(node) is dict or type(node) is list]
+    level = [doc] if type(doc) in _CONTAINERS else []
+    for _ in range(limit):
         if not level:
             return False
-        level = [child for node in level for child in (node.values() if type(node) is dict else node)]
-    return True
+        level = [child for node in level for child in (node.values() if type(node) is dict else node) if type(child) in _CONTAINERS]
+    return bool(level)
 
 
 def splice_model(raw: bytes, doc: dict[str, Any], new: str) -> bytes:
     """Replace the string under the top-level key "model".
+
+    It is done for fidelity: numbers keep their digits and keys their places. Speed is no reason, rendering anew is as fast.
 
     Args:
         raw: the document's bytes; `loads(raw) == doc`.
@@ -75,51 +77,36 @@ def splice_model(raw: bytes, doc: dict[str, Any], new: str) -> bytes:
         new: the name to put in.
 
     Returns:
-        Bytes for which `loads(result) == doc | {"model": new}`. All others are those of `raw`, unless it is unusual (the key missing, twice, escaped,
-        or not a string): then the whole is rendered anew.
+        Bytes for which `loads(result) == doc | {"model": new}`. All others are those of `raw`, unless it is unusual (the key missing, escaped, or given
+        twice with one value; no string under it): then the whole is rendered anew.
 
     Raises:
-        BadJson: rendered anew, and deeper than 254 levels.
+        BadJson: rendered anew, and deeper than 254 levels; or `new` is no text that JSON can say.
     """
-    if "model" in doc and b"\\u006" not in raw:
-        # No letter of the key can be escaped now, so the key itself is one of the finds.
-        count = raw.count(b'"model"')
-        span = _only(raw) if count == 1 else _among(raw)
-        if span:
-            return b"".join((raw[: span[0]], dumps(new), raw[span[1] :]))
-    return dumps({**doc, "model": new})
+    span = _span_of_model(raw, doc.get("model"))
+    if span is None:
+        return dumps({**doc, "model": new})
+    return b"".join((raw[: span[0]], dumps(new), raw[span[1] :]))
 
 
-def _only(raw: bytes) -> tuple[int, int] | None:
-    """Where the value stands when the key is spelled once in all of `raw`: then that one is it."""
-    found = _STRING_AFTER_KEY.match(raw, raw.index(b'"model"'))
-    return found.span(1) if found else None
+def _span_of_model(raw: bytes, old: Any) -> tuple[int, int] | None:
+    """Where the string stands that `doc["model"]` was read from; None in doubt.
 
-
-def _among(raw: bytes) -> tuple[int, int] | None:
-    """Where the value stands when "model" is spelled several times, as in schemas of tools; None unless one of them is the top-level key.
-
-    With escaped quotes painted over, every second piece between quotes is a string. All the work is in split and count: 200 KB take
-    about a third of the time of rendering them, a regular expression over the tokens four times as long.
+    Where no letter of the key is escaped, the key that counted is among the places that spell it, and `old` follows it. If `old` follows just one
+    of these places, it is that one, and neither depth nor quotes need to be known: schemas of tools often have a "model", but never the same name under it.
     """
-    plain = raw.replace(b"\\\\", b"..").replace(b'\\"', b"..")
-    pieces = plain.split(b'"')
-    between, strings = pieces[::2], pieces[1::2]
-    depth = seen = 0
-    key = None
-    at = -1
-    for _ in range(strings.count(b"model")):
-        at = strings.index(b"model", at + 1)
-        code = b"".join(between[seen : at + 1])
-        depth += code.count(b"{") + code.count(b"[") - code.count(b"}") - code.count(b"]")
-        seen = at + 1
-        if depth == 1 and between[at + 1].lstrip().startswith(b":"):
-            if key is not None:
-                return None
-            key = at
-    if key is None or between[key + 1].strip() != b":":
+    if type(old) is not str or b"\\u006" in raw:
         return None
-    # Each piece before the value is followed by one quote.
-    before = 2 * key + 3
-    begin = sum(map(len, pieces[:before])) + before - 1
-    return begin, begin + len(strings[key + 1]) + 2
+    spelled = dumps(old)[1:-1]
+    span = None
+    at = raw.find(b'"model"')
+    while at >= 0:
+        found = _MODEL.match(raw, at)
+        if found and found[2] == b"\\":
+            return None  # it may say anything
+        if found and found[1] == spelled:
+            if span:
+                return None
+            span = found.start(1) - 1, found.end()
+        at = raw.find(b'"model"', at + 7)
+    return span

@@ -80,34 +80,22 @@ class Head:
 
 
 def find_head(buffer: bytes | bytearray, start: int = 0) -> int:
-    """Find the end of the head `buffer` begins with.
+    """Find the end of the head that `buffer` begins with.
 
     Args:
         buffer: what has come so far.
         start: where the bytes begin that were not searched before.
 
     Returns:
-        The place behind the empty line, or -1 while it is missing.
-
-    Raises:
-        HttpError: 400, the unfinished head has an LF without CR. It could only wait for its deadline.
+        The place behind the empty line, or -1 while it is missing. An empty line without its CR counts too, so that the parser may refuse
+        what else could only wait for its deadline.
     """
     start = start - 3 if start > 3 else 0
-    found = buffer.find(b"\r\n\r\n", start)
-    if found >= 0:
-        return found + 4
-    if buffer.count(b"\n", start) != buffer.count(b"\r\n", max(start - 1, 0)) and _bare_lf(buffer, start):
-        raise HttpError(400, "lines of a head end with CRLF")
+    for blank in (b"\r\n\r\n", b"\n\n", b"\n\r\n"):
+        found = buffer.find(blank, start)
+        if found >= 0:
+            return found + len(blank)
     return -1
-
-
-def _bare_lf(buffer: bytes | bytearray, start: int) -> bool:
-    at = buffer.find(b"\n", start)
-    while at >= 0:
-        if buffer[at - 1 : at] != b"\r":
-            return True
-        at = buffer.find(b"\n", at + 1)
-    return False
 
 
 def parse_head(raw: bytes, target_limit: int, headers_limit: int) -> Head:
