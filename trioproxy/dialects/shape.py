@@ -16,6 +16,7 @@ from trioproxy.errors import FaultError
 from trioproxy.model.fault import Fault, FaultKind
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 Doc: TypeAlias = Mapping[str, Any]
 
 _NAMES: Final[Mapping[type, str]] = {
@@ -32,7 +33,7 @@ _MODEL: Final = re.compile(r"[\w.:/@+-]{1,256}", re.ASCII)
 
 
 @attrs.frozen
-class Kind(Generic[T]):
+class Kind(Generic[T_co]):
     """A JSON type: the Python types that stand for it, and its name in a sentence."""
 
     types: frozenset[type]

@@ -1,0 +1,103 @@
+"""Plain answers: a whole `chat.completion` ↔ the canonical form. Reading one is reading a stream of a single chunk, so that the two cannot disagree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from trioproxy.dialects.base import NO_QUIRKS, Setting
+from trioproxy.dialects.chat.assembly import Assembly
+from trioproxy.dialects.chat.encoder import finish_word, is_legacy, read_details, restorer_of
+from trioproxy.dialects.chat.facts import write_annotation, write_logprobs, write_usage
+from trioproxy.dialects.chat.messages_read import DIALECT
+from trioproxy.dialects.emulation import flat_name
+from trioproxy.errors import RemoteProtocolError
+from trioproxy.framing.json import BadJson, loads
+from trioproxy.model.events import Event
+from trioproxy.model.fold import Response
+from trioproxy.model.items import Message, Reasoning, Refusal, Text, ToolCall
+
+
+def read_response(body: bytes, quirks: frozenset[str] = NO_QUIRKS) -> list[Event]:
+    """Read a plain answer.
+
+    Returns:
+        The events of the whole answer; the last one is `Finished` or `Failed`.
+
+    Raises:
+        RemoteProtocolError: it is no answer.
+    """
+    try:
+        doc = loads(body)
+    except BadJson as exc:
+        raise RemoteProtocolError(f"the answer is not JSON: {exc}") from exc
+    if type(doc) is not dict or not (doc.get("choices") or doc.get("error") or doc.get("object") == "error"):
+        raise RemoteProtocolError("the answer has no choices")
+    out: list[Event] = []
+    assembly = Assembly()
+    assembly.chunk(doc, out)
+    if not assembly.ended:
+        assembly.end(out, lenient="no_finish_reason" in quirks)
+    return out
+
+
+def write_response(response: Response, setting: Setting) -> bytes:
+    """Render a whole answer that has no fault, as one choice."""
+    restorer = restorer_of(setting.doc)
+    if restorer:
+        response = restorer.response(response)
+    calls = [item for item in response.items if isinstance(item, ToolCall)]
+    legacy = is_legacy(setting.doc)
+    texts = [part for item in response.items if isinstance(item, Message) for part in item.parts if isinstance(part, Text)]
+    assert response.finish is not None
+    choice = {
+        "index": 0,
+        "message": _message(response, texts, calls, legacy),
+        "logprobs": write_logprobs([each for text in texts for each in text.logprobs]),
+        "finish_reason": finish_word(response.finish, bool(calls), legacy),
+    }
+    doc: dict[str, Any] = {
+        "id": f"chatcmpl-{setting.id}",
+        "object": "chat.completion",
+        "created": setting.created,
+        "model": response.model or setting.model,
+        "choices": [choice],
+        "usage": write_usage(response.usage),
+    }
+    if response.service_tier is not None:
+        doc["service_tier"] = response.service_tier
+    return orjson.dumps(doc)
+
+
+def _message(response: Response, texts: list[Text], calls: list[ToolCall], legacy: bool) -> dict[str, Any]:
+    content = "".join(text.text for text in texts)
+    refusals = [part.text for item in response.items if isinstance(item, Message) for part in item.parts if isinstance(part, Refusal)]
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": content if content or not (calls or refusals) else None,
+        "refusal": "".join(refusals) or None,
+    }
+    _add_thoughts(message, [item for item in response.items if isinstance(item, Reasoning)])
+    if annotations := [write_annotation(each) for text in texts for each in text.annotations]:
+        message["annotations"] = annotations
+    if calls and legacy:
+        message["function_call"] = {"name": flat_name(calls[0].namespace, calls[0].name), "arguments": calls[0].arguments}
+    elif calls:
+        message["tool_calls"] = [_call(call) for call in calls]
+    return message
+
+
+def _add_thoughts(message: dict[str, Any], thoughts: list[Reasoning]) -> None:
+    if text := "".join("\n\n".join(thought.summary) + thought.text for thought in thoughts):
+        message["reasoning_content"] = text
+    seals = [thought.seal for thought in thoughts if thought.seal is not None and thought.seal.dialect == DIALECT]
+    if details := [detail for seal in seals for detail in read_details(seal.blob)]:
+        message["reasoning_details"] = details
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    name = flat_name(call.namespace, call.name)
+    if call.kind == "custom":
+        return {"id": call.id, "type": "custom", "custom": {"name": name, "input": call.arguments}}
+    return {"id": call.id, "type": "function", "function": {"name": name, "arguments": call.arguments}}
