@@ -43,10 +43,9 @@ def test_data_is_given_before_its_chunk_is_whole() -> None:
     assert reader.feed(b"c") == b"c"
     assert reader.feed(b"de\r") == b"de"
     assert reader.feed(b"\n1\r\nf\r\n0\r\n") == b"f"
-    assert not reader.ended
+    assert (reader.ended, reader.rest) == (False, b"")
     assert reader.feed(b"\r\nnext") == b""
-    assert reader.ended
-    assert reader.rest == b"next"
+    assert (reader.ended, reader.rest) == (True, b"next")
     assert reader.feed(b"more") == b""
     assert reader.rest == b"nextmore"
 

@@ -41,7 +41,8 @@ def read(pieces: list[bytes], limit: int = BIG) -> list[Event]:
 def by_the_book(text: bytes) -> list[Event]:
     """The standard's algorithm, line by line, and the unfinished event at the end too."""
     events: list[Event] = []
-    name, data = b"", []
+    name = b""
+    data: list[bytes] = []
     for line in [*re.split(rb"\r\n|\n|\r", text.removeprefix(BOM)), b""]:
         field, _, value = line.partition(b":")
         if not line:

@@ -83,7 +83,7 @@ class _Kept(bytearray):
         _work.bytes += len(data)
         super().__init__(data)
 
-    def __iadd__(self, other: Any) -> "_Kept":
+    def __iadd__(self, other: Any) -> "_Kept":  # type: ignore[misc]  # it gives itself, as bytearray does
         _work.bytes += len(other)
         super().__iadd__(other)
         return self
