@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
+from urllib.parse import urlencode
 
 import attrs
 
 from trioproxy.dialects.base import Dialect
-from trioproxy.pool.credential import Secret
 from trioproxy.pool.pool import Lease
 from trioproxy.wire.client import Upstream
 
@@ -75,14 +75,6 @@ class Backend(Protocol):
         ...
 
 
-class Keys(Protocol):
-    """The secret a credential has now (it may have been refreshed since the plan was made)."""
-
-    def secret(self, lease: Lease) -> Secret | None:
-        """The secret to send for this lease, None for a credential without one."""
-        ...
-
-
 @attrs.frozen
 class HttpBackend:
     """A backend reached over HTTP/1.1.
@@ -95,7 +87,6 @@ class HttpBackend:
     name: str
     dialect: Dialect
     upstream: Upstream
-    keys: Keys
     agent: bytes
     base: str = "/v1"
     quirks: frozenset[str] = frozenset()
@@ -104,12 +95,15 @@ class HttpBackend:
 
     async def open(self, lease: Lease, body: bytes, *, stream: bool, fresh: bool = False) -> Reply:
         """Send one request; see `Backend.open`."""
+        credential = lease.credential
         headers = [
             (b"content-type", b"application/json"),
             (b"accept", b"text/event-stream" if stream else b"application/json"),
             (b"user-agent", self.agent),
-            *lease.credential.scheme.headers(self.keys.secret(lease)),
+            *credential.headers(),
             *self.extra,
         ]
         target = self.base + self.dialect.target(lease.candidate.model, stream)
+        if query := credential.query():
+            target += ("&" if "?" in target else "?") + urlencode(query)
         return await self.upstream.request("POST", target, headers, body, fresh=fresh)

@@ -1,0 +1,176 @@
+"""From a configuration, and what was found out about its backends, to the parts of a house. Nothing here waits."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+
+from trioproxy import __version__
+from trioproxy.config.schema import BackendConfig, Config, CredentialConfig, RuleConfig
+from trioproxy.dialects import DIALECTS
+from trioproxy.dialects.base import Dialect
+from trioproxy.gateway.discovery import Asking, Found
+from trioproxy.model.limits import Limits
+from trioproxy.pool.classify import Rule
+from trioproxy.pool.credential import NO_AUTH, AuthScheme, Credential
+from trioproxy.pool.pool import Candidate
+from trioproxy.pool.ruling import Cooldowns
+from trioproxy.relay.backend import Backend, HttpBackend
+from trioproxy.relay.refresh import Key, Source
+from trioproxy.routing import ModelInfo, Plan, Route
+from trioproxy.wire.client import Origin, Upstream
+from trioproxy.wire.tls import default_context
+
+AGENT: Final = f"trioproxy/{__version__}".encode()
+UNASKED: Final = "chat"  # what a backend is taken to speak until it could be asked
+DEMO: Final = ModelInfo("demo", "trioproxy")
+
+
+@attrs.define(eq=False)
+class Yard:
+    """Connections to backends. They outlive a reload: an origin that stays keeps its idle connections."""
+
+    limits: Limits
+    _upstreams: dict[tuple[str, str | None], Upstream] = attrs.field(factory=dict)
+
+    def upstream(self, config: BackendConfig) -> tuple[Upstream, str]:
+        """The connections of `config`'s origin, and the base path on it."""
+        origin, base = Origin.parse(config.origin)
+        key = (str(origin), config.tls_ca)
+        if key not in self._upstreams:
+            limits = self.limits
+            self._upstreams[key] = Upstream(
+                origin, idle=limits.upstream_idle, idle_s=limits.upstream_idle_s, connect_s=limits.connect_s, context=_context(origin, config.tls_ca)
+            )
+        return self._upstreams[key], base
+
+    def expire(self, now: float) -> None:
+        """Close what has been idle for too long."""
+        for upstream in self._upstreams.values():
+            upstream.expire(now)
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        for upstream in self._upstreams.values():
+            upstream.close_idle()
+
+
+def _context(origin: Origin, tls_ca: str | None) -> ssl.SSLContext | None:
+    if origin.scheme != "https" or tls_ca is None:
+        return None
+    context = default_context()
+    context.load_verify_locations(cafile=tls_ca)
+    return context
+
+
+def credentials(config: BackendConfig) -> tuple[Credential, ...]:
+    """The credentials of one backend."""
+    return tuple(_credential(one, config) for one in config.credentials)
+
+
+def _credential(one: CredentialConfig, backend: BackendConfig) -> Credential:
+    return Credential(
+        one.name,
+        backend.name,
+        one.secret,
+        AuthScheme.parse(backend.scheme) if one.secret is not None else NO_AUTH,
+        one.weight,
+        one.tier,
+        one.max_in_flight,
+        one.models,
+        refreshable=one.source is not None and one.source.renewable,
+    )
+
+
+def asking(config: BackendConfig, yard: Yard) -> Asking:
+    """How to find out about one backend."""
+    upstream, base = yard.upstream(config)
+    return Asking(upstream, base, credentials(config)[0], _extra(config), AGENT, None if config.dialect == "auto" else config.dialect)
+
+
+def _extra(config: BackendConfig) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((name.encode("ascii"), value.encode("latin-1")) for name, value in config.headers.items())
+
+
+def backend(config: BackendConfig, found: Found | None, yard: Yard) -> Backend:
+    """The backend of one row."""
+    dialect = dialect_of(config, found)
+    if config.simulated:
+        from trioproxy.harness.backend import SimulatedBackend  # not loaded by gateways that have real backends
+
+        return SimulatedBackend(config.name, dialect)
+    upstream, base = yard.upstream(config)
+    return HttpBackend(config.name, dialect, upstream, AGENT, base, frozenset(config.quirks), config.pass_through is False, _extra(config))
+
+
+def dialect_of(config: BackendConfig, found: Found | None) -> Dialect:
+    """What a backend speaks: as configured, as found out, or as a simulated one does."""
+    if config.dialect != "auto":
+        return DIALECTS[config.dialect]
+    if config.simulated:
+        return DIALECTS["responses"]
+    return DIALECTS[(found.dialect if found is not None else None) or UNASKED]
+
+
+def plan(config: Config, found: Mapping[str, Found]) -> Plan:
+    """All routes: those of the configuration, then every model that a backend has; one that several have is served by all of them, in their order."""
+    infos: dict[str, ModelInfo] = {}
+    places: dict[str, list[Candidate]] = {}
+    for one in config.backends:
+        for info in _models(one, found.get(one.name)):
+            infos.setdefault(info.id, info)
+            places.setdefault(info.id, []).append(Candidate(one.name, info.id))
+    routes = [_route(model.name, model.serve, infos, model) for model in config.models]
+    named = {model.name for model in config.models}
+    routes += [Route(name, tuple(several), infos[name]) for name, several in places.items() if name not in named and "*" not in name]
+    return Plan(routes, config.default_backend)
+
+
+def _models(config: BackendConfig, found: Found | None) -> tuple[ModelInfo, ...]:
+    asked = {info.id: info for info in (found.models if found is not None else ())}
+    if config.models:
+        return tuple(asked.get(name, ModelInfo(name, config.name)) for name in config.models)
+    if config.simulated:
+        return (attrs.evolve(DEMO, owned_by=config.name),)
+    return tuple(asked.values())
+
+
+def _route(name: str, serve: tuple[tuple[str, str], ...], infos: Mapping[str, ModelInfo], model: object) -> Route:
+    """A configured route. What it does not say about the model is taken from the first backend model behind it that is known."""
+    known = next((infos[target] for _, target in serve if target in infos), ModelInfo(name, serve[0][0]))
+    said = {key: value for key in ("owned_by", "created", "context", "output") if (value := getattr(model, key)) is not None}
+    return Route(name, tuple(Candidate(place, target) for place, target in serve), attrs.evolve(known, id=name, **said))
+
+
+def rules(config: Config) -> dict[str, tuple[Rule, ...]]:
+    """The operator's rules, by backend."""
+    return {one.name: tuple(_rule(row) for row in config.rules if row.backend in (None, one.name)) for one in config.backends}
+
+
+def _rule(row: RuleConfig) -> Rule:
+    pattern = re.compile(re.escape(row.contains), re.IGNORECASE) if row.contains else None
+    return Rule(row.outcome, ((row.status, row.status),) if row.status is not None else (), pattern=pattern, cool_s=row.cool_s)
+
+
+def cooldowns(config: Config) -> Cooldowns:
+    """How long credentials rest."""
+    retry = config.retry
+    return Cooldowns(unauthorized_s=retry.unauthorized_s, missing_s=retry.missing_s, probe_after_s=retry.probe_after_s)
+
+
+def sources(config: Config) -> dict[Key, Source]:
+    """Whose secrets can be read again, and how."""
+    import trio  # only the reading waits
+
+    def reader(one: CredentialConfig) -> Source:
+        assert one.source is not None
+        source = one.source
+        return lambda: trio.to_thread.run_sync(source.read)
+
+    return {
+        (backend.name, one.name): reader(one) for backend in config.backends for one in backend.credentials if one.source is not None and one.source.renewable
+    }

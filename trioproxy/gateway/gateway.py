@@ -1,0 +1,330 @@
+"""The composition root: a configuration becomes a house, and the house is served.
+
+`open_gateway` owns the house's nursery: metronome, sentry, discovery and requests that are asked in process live there. `serve` owns the connections' nursery. Nothing here is
+global, so two gateways live in one process; nothing here touches signals or logging, which are the command line's business.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+import attrs
+import trio
+
+from trioproxy.config.schema import Config
+from trioproxy.dialects import DIALECTS
+from trioproxy.gateway import build
+from trioproxy.gateway.clients import Client, Clients
+from trioproxy.gateway.cors import Cors
+from trioproxy.gateway.discovery import Asking, Found
+from trioproxy.gateway.explain import explain
+from trioproxy.gateway.front import Front
+from trioproxy.gateway.gauges import gauges
+from trioproxy.model.events import Event
+from trioproxy.model.fault import Fault, FaultKind
+from trioproxy.model.request import Request
+from trioproxy.observe.metrics import Metrics
+from trioproxy.observe.record import Observer
+from trioproxy.pool.budget import RetryBudget
+from trioproxy.pool.outcome import Refused
+from trioproxy.pool.pool import Pool
+from trioproxy.relay.asked import AskedLine
+from trioproxy.relay.backend import Backend
+from trioproxy.relay.call import Call
+from trioproxy.relay.exchange import run
+from trioproxy.relay.house import House
+from trioproxy.relay.metronome import Metronome
+from trioproxy.relay.refresh import Refresher
+from trioproxy.relay.tether import Tether
+from trioproxy.relay.turnstile import Turnstile
+from trioproxy.wire.connection import ServerLimits
+from trioproxy.wire.listen import accept_loop, open_listeners
+from trioproxy.wire.sentry import Sentry
+from trioproxy.wire.server import Server
+from trioproxy.wire.transport import StreamTransport
+
+ASK_S = 5.0  # for what can be found out about backends before serving
+ASK_AGAIN_S = 5.0  # between two tries to reach one that could not be asked
+SWEEP_S = 5.0  # between two looks for upstream connections that were idle for too long
+
+
+class Gateway:
+    """A running gateway. Made by `open_gateway`.
+
+    Attributes:
+        house: what exchanges are handed; replaced whole by `replan`.
+        clients, cors: who may call.
+        stopping: no new request is taken.
+    """
+
+    def __init__(self, config: Config, nursery: trio.Nursery, backends: Mapping[str, Backend], observers: Sequence[Observer]) -> None:
+        self._nursery = nursery
+        self._given = dict(backends)
+        self._found: dict[str, Found] = {}
+        self._yard = build.Yard(config.limits)
+        self._metronome = Metronome()
+        self._sentry = Sentry(idle_s=config.limits.idle_s, half_close="answer" if config.server.half_close == "answer" else "gone")
+        self._metrics = Metrics(lambda model: self.house.plan.label(model))
+        self._observers: tuple[Observer, ...] = (self._metrics, *observers)
+        self._servers: list[Server] = []
+        self._accepting = trio.CancelScope()
+        self._dice = random.Random()  # noqa: S311  # spreads cooldowns, guards nothing
+        self._pool: Pool | None = None
+        self._turnstile: Turnstile | None = None
+        self.stopping = False
+        self.config = config
+        self.house = self._build(config)
+        self.clients, self.cors = _doors(config)
+        self.front = Front(self)
+
+    # Plans.
+
+    def replan(self, config: Config) -> None:
+        """Serve by another configuration from now on; exchanges in flight keep theirs. Listeners and connections stay as they are.
+
+        Raises:
+            ConfigError, ValueError: nothing has changed then.
+        """
+        rows = {one.name: one for one in self.config.backends}
+        self._found = {one.name: self._found[one.name] for one in config.backends if one.name in self._found and rows.get(one.name) == one}
+        house, doors = self._build(config), _doors(config)
+        self.config, self.house = config, house
+        self.clients, self.cors = doors
+        self._nursery.start_soon(self.discover)
+
+    def _build(self, config: Config) -> House:
+        backends = {one.name: self._given.get(one.name) or build.backend(one, self._found.get(one.name), self._yard) for one in config.backends}
+        credentials = {one.name: build.credentials(one) for one in config.backends}
+        strategies = {one.name: one.strategy for one in config.backends}
+        plan = build.plan(config, self._found)
+        if self._pool is None:
+            self._pool = Pool(credentials, strategies, config.retry, self._dice, build.cooldowns(config))
+            self._turnstile = Turnstile(self._pool)
+        else:
+            self._pool.replan(credentials, strategies, config.retry, build.cooldowns(config))
+        assert self._turnstile is not None
+        return House(
+            plan=plan,
+            pool=self._pool,
+            backends=backends,
+            limits=config.limits,
+            keepalive=config.keepalive,
+            retry=config.retry,
+            rules=build.rules(config),
+            refresher=Refresher(build.sources(config)),
+            turnstile=self._turnstile,
+            budget=RetryBudget(config.retry.ratio, config.retry.floor),
+            metronome=self._metronome,
+            sentry=self._sentry,
+            observers=self._observers,
+            wall=time.time,
+            unsticky=frozenset(one.name for one in config.backends if not one.affinity),
+            debug=config.server.debug,
+        )
+
+    async def discover(self, seconds: float = ASK_S) -> None:
+        """Ask every backend that is not known yet, all at once; those that cannot be reached are asked again until they can."""
+        unknown = [one for one in self.config.backends if one.name not in self._found and one.name not in self._given and not one.simulated]
+        missing: list[str] = []
+
+        async def ask(name: str, asking: Asking) -> None:
+            found = await asking.ask(seconds)
+            if found is None:
+                missing.append(name)
+            else:
+                self._found[name] = found
+
+        async with trio.open_nursery() as nursery:
+            for one in unknown:
+                nursery.start_soon(ask, one.name, build.asking(one, self._yard))
+        if len(missing) < len(unknown):
+            self.house = self._build(self.config)
+        if missing:
+            self._nursery.start_soon(self._discover_later)
+
+    async def _discover_later(self) -> None:
+        await trio.sleep(ASK_AGAIN_S)
+        await self.discover()
+
+    def unready(self) -> list[str]:
+        """Why new requests should go elsewhere; empty when they need not."""
+        if self.stopping:
+            return ["the gateway is shutting down"]
+        if not self.config.backends:
+            return ["no backend is configured"]
+        real = [one.name for one in self.config.backends if one.name not in self._given and not one.simulated]
+        if len(real) == len(self.config.backends) and not any(name in self._found for name in real):
+            return [f"backend {name} could not be reached" for name in real]
+        return []
+
+    def fresh_id(self) -> str:
+        """32 hex digits that nobody can guess."""
+        return secrets.token_hex(16)
+
+    # Serving.
+
+    async def serve(self, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve HTTP on the configured addresses until cancelled or stopped; `start` returns the bound URLs.
+
+        Raises:
+            OSError: an address cannot be had; its message names it.
+        """
+        listeners = open_listeners(self.config.server.listen)
+        try:
+            async with trio.open_nursery() as connections:
+                server = self._server(connections)
+                self._servers.append(server)
+                try:
+                    with self._accepting:
+                        async with trio.open_nursery() as doors:
+                            for listener in listeners:
+                                doors.start_soon(accept_loop, listener, server.accept, partial(self._capacity, server))
+                            task_status.started([_url(listener) for listener in listeners])
+                    for listener in listeners:
+                        listener.close()
+                    server.stop()
+                finally:
+                    if not self.stopping:
+                        self._servers.remove(server)
+        finally:
+            for listener in listeners:
+                listener.close()
+
+    async def serve_stream(self, stream: trio.abc.Stream) -> None:
+        """Serve HTTP/1.1 on one stream until it ends. The stream is closed."""
+        async with trio.open_nursery() as nursery:
+            server = self._server(nursery)
+            self._servers.append(server)
+            try:
+                await server.serve(StreamTransport(stream, nursery))
+            finally:
+                self._servers.remove(server)
+                nursery.cancel_scope.cancel()
+
+    def _server(self, nursery: trio.Nursery) -> Server:
+        limits = self.config.limits
+        bounds = ServerLimits(
+            limits.head, limits.target, limits.headers, limits.body, limits.request_head_s, limits.request_body_s, limits.idle_s, limits.farewell_s
+        )
+        return Server(nursery, bounds, self.front.handle, self.front.refuse, self._sentry)
+
+    def _capacity(self, server: Server) -> int:
+        return self.config.limits.connections - server.connections
+
+    async def stop(self, grace_s: float | None = None) -> None:
+        """Take no new requests, let those in flight end for `grace_s` seconds (None: as configured), then end the rest with a typed fault."""
+        self.stopping = True
+        self._accepting.cancel()
+        for server in self._servers:
+            server.stop()
+        with trio.move_on_after(self.config.server.grace_s if grace_s is None else grace_s):
+            await self._quiet()
+            return
+        fault = Fault(FaultKind.OVERLOADED, "the gateway is shutting down", code="shutting_down", retry_after_s=1.0)
+        for tether in self._metronome.tethers():
+            tether.expire(Refused(fault), final=True)
+        with trio.move_on_after(self.config.limits.farewell_s):
+            await self._quiet()
+
+    async def _quiet(self) -> None:
+        while self.front.active or any(server.running for server in self._servers):
+            await trio.sleep(0.02)
+
+    # In process.
+
+    @asynccontextmanager
+    async def ask(self, request: Request) -> AsyncIterator[trio.MemoryReceiveChannel[list[Event]]]:
+        """Ask a model without a socket: iterate over lists of events, one per receive of the backend's; the last event is `Finished` or `Failed`.
+
+        Leaving the context early cancels the backend's call.
+        """
+        house, tether, done = self.house, Tether(trio.current_time() + (self.house.limits.total_s or float("inf"))), trio.Event()
+        call = Call(None, b"", {}, request.model, True, self.fresh_id(), int(house.wall()), "in-process", request=attrs.evolve(request, stream=True))
+        send, receive = trio.open_memory_channel[list[Event]](1)
+
+        async def asked() -> None:
+            try:
+                with send:
+                    await run(call, AskedLine(send, house.limits.frame), house, tether)
+            finally:
+                done.set()
+
+        self._nursery.start_soon(asked)
+        with receive:
+            try:
+                yield receive
+            finally:
+                tether.cancel("reader left")
+                with trio.CancelScope(shield=True):  # short: the exchange was just cancelled, and nothing in it waits for long
+                    await done.wait()
+
+    # Telling.
+
+    def explain(self, model: str) -> dict[str, object]:
+        """Where `model` goes, with which credentials (masked), how it is carried, and what follows which outcome."""
+        return explain(self.house, model, trio.current_time())
+
+    def render_metrics(self) -> bytes:
+        """Counters and gauges in Prometheus' text format."""
+        return self._metrics.render(gauges(self.house, self.front.active, self.front.held, sum(server.connections for server in self._servers)))
+
+    async def sweep(self) -> None:
+        """Close upstream connections that nobody used for a while; for ever."""
+        while True:
+            await trio.sleep(SWEEP_S)
+            self._yard.expire(trio.current_time())
+
+    def close(self) -> None:
+        """Close what is idle."""
+        self._yard.close()
+
+
+def _doors(config: Config) -> tuple[Clients, Cors]:
+    clients = [Client(one.name, one.digest, one.models) for one in config.clients]
+    return Clients(clients, anonymous=config.server.allow_anonymous), Cors(config.server.cors_origins)
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _loaded(path: str | os.PathLike[str]) -> Config:
+    from trioproxy.config.load import load  # a gateway made of flags starts faster without the reader of files
+
+    return load(path, quirks={name: tuple(dialect.quirks) for name, dialect in DIALECTS.items()})
+
+
+@asynccontextmanager
+async def open_gateway(
+    config: Config | str | os.PathLike[str], *, backends: Mapping[str, Backend] | None = None, observers: Sequence[Observer] = ()
+) -> AsyncIterator[Gateway]:
+    """A gateway, ready to serve and to be asked. Leaving the context cancels what is still running in it.
+
+    Args:
+        config: a configuration, or the path of its file.
+        backends: backends of your own, by the names of [[backend]] rows; they take the place of HTTP.
+        observers: called with the record of every finished exchange; they must neither wait nor raise.
+
+    Raises:
+        ConfigError: all that is wrong with the file, at once.
+    """
+    settled = config if isinstance(config, Config) else _loaded(config)
+    async with trio.open_nursery() as nursery:
+        gateway = Gateway(settled, nursery, backends or {}, observers)
+        await nursery.start(gateway._metronome.run)
+        await nursery.start(gateway._sentry.run)
+        nursery.start_soon(gateway.sweep)
+        await gateway.discover()
+        try:
+            yield gateway
+        finally:
+            gateway.close()
+            nursery.cancel_scope.cancel()

@@ -1,0 +1,24 @@
+"""What stands at the moment of asking; nothing of it is counted on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import trio
+
+from trioproxy.observe.metrics import Gauge
+from trioproxy.relay.house import House
+
+
+def gauges(house: House, active: int, held: int, connections: int) -> Iterator[Gauge]:
+    """In flight, waiting, connections, bytes held, and each credential's load and rest."""
+    yield Gauge("trioproxy_exchanges_in_flight", "Exchanges under way.", active)
+    yield Gauge("trioproxy_exchanges_waiting", "Exchanges waiting for a credential.", len(house.turnstile))
+    yield Gauge("trioproxy_request_bytes_held", "Bytes of request bodies held.", held)
+    yield Gauge("trioproxy_connections", "Open client connections, idle ones too.", connections)
+    for one in house.pool.states(trio.current_time()):
+        labels = (("backend", one.backend), ("credential", one.credential))
+        yield Gauge("trioproxy_credential_in_flight", "Leases on a credential.", one.in_flight, labels)
+        yield Gauge("trioproxy_credential_cooling_seconds", "Rest of a credential, 0 when it does not rest.", one.cooling_s, labels)
+        for model, seconds, _ in one.models:
+            yield Gauge("trioproxy_model_cooling_seconds", "Rest of a credential for one model.", seconds, (*labels, ("model", model)))

@@ -1,0 +1,88 @@
+"""A task in this process as the reader of one answer: it is given lists of events, one per receive of the backend's.
+
+Reader and exchange have lifetimes of their own, so a memory channel stands between them. It holds one batch; while the reader is slow the exchange waits, and the backend's
+socket fills.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from trioproxy.model.events import Event, Failed
+from trioproxy.model.fault import Fault
+from trioproxy.relay.backend import Backend
+from trioproxy.relay.codec import Codec, Translate, translate
+
+
+def _same(events: list[Event]) -> list[Event]:
+    return events
+
+
+class AskedLine:
+    """One answer for one task. An answer that could not be had is a list with one `Failed`."""
+
+    __slots__ = ("_backlog", "_frame", "_over", "_send", "beat")
+
+    def __init__(self, send: trio.MemorySendChannel[list[Event]], frame: int) -> None:
+        self.beat: list[Event] | None = None
+        self._send = send
+        self._frame = frame
+        self._backlog: list[Event] = []
+        self._over = False
+
+    def codec(self, backend: Backend, losses: tuple[str, ...]) -> Codec[list[Event]]:
+        """The codec of a stream from `backend`."""
+        return self.translator(backend, losses)
+
+    def translator(self, backend: Backend, losses: tuple[str, ...]) -> Translate[list[Event]]:
+        """The codec of a stream from `backend`."""
+        return translate(backend.dialect, backend.quirks, _same, self._frame)
+
+    def plain(self, backend: Backend, events: list[Event], raw: bytes | None, losses: tuple[str, ...]) -> list[Event]:
+        """A plain answer is its events."""
+        return events
+
+    @property
+    def blocked(self) -> bool:
+        """True while the reader has not taken the last batch."""
+        return bool(self._backlog)
+
+    def open(self, losses: tuple[str, ...]) -> None:
+        """Nothing comes before the first event."""
+
+    def write(self, data: list[Event], *, last: bool = False) -> bool:
+        """Hand over a batch; see `Line.write`."""
+        self._over = self._over or last
+        if self._backlog:
+            self._backlog = self._backlog + data
+            return False
+        try:
+            if data:
+                self._send.send_nowait(data)
+        except trio.WouldBlock:
+            self._backlog = data
+            return False
+        if self._over:
+            self._send.close()
+        return True
+
+    def whole(self, data: list[Event], losses: tuple[str, ...]) -> bool:
+        """A plain answer, in one batch."""
+        return self.write(data, last=True)
+
+    def refuse(self, fault: Fault, attempts: int) -> bool:
+        """A fault before any event."""
+        return self.write([Failed(fault)], last=True)
+
+    def ending(self, fault: Fault) -> list[Event]:
+        """The end of an answer that has not spoken."""
+        return [Failed(fault)]
+
+    async def drained(self) -> None:
+        """Wait until the reader has taken what was kept."""
+        await trio.lowlevel.checkpoint()
+        while self._backlog:
+            batch, self._backlog = self._backlog, []
+            await self._send.send(batch)
+        if self._over:
+            self._send.close()

@@ -1,0 +1,198 @@
+"""One try of an exchange on one lease: request bytes → head → hold → pump → outcome.
+
+Rule 1: an attempt reports how it ended and decides nothing. Rule 2: it says nothing to the client but an answer; faults are the turnstile's to word.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Generic, TypeVar
+
+import attrs
+import trio
+
+from trioproxy.dialects.base import Headers
+from trioproxy.errors import ProtocolError, RemoteProtocolError, StaleError
+from trioproxy.framing.json import loads
+from trioproxy.model.events import Event, Failed, Metered
+from trioproxy.model.fault import Fault, FaultKind
+from trioproxy.model.usage import Usage
+from trioproxy.observe.record import Attempted
+from trioproxy.pool.classify import Rule, classify
+from trioproxy.pool.outcome import Broken, Outcome, Served, Stale, Stalled, Truncated
+from trioproxy.pool.pool import Lease
+from trioproxy.pool.retry_after import retry_after, retry_info
+from trioproxy.relay.backend import Backend, Reply
+from trioproxy.relay.call import Call
+from trioproxy.relay.codec import TRUNCATED, Codec, Translate, whole
+from trioproxy.relay.house import House, Reader
+from trioproxy.relay.outlet import Outlet
+from trioproxy.relay.pump import pump
+
+T = TypeVar("T")
+
+
+def fault_of(error: ProtocolError) -> Fault:
+    """A peer's wrong answer as a fault; the message is ours and names no secret."""
+    return Fault(error.kind, str(error), code="upstream_error")
+
+
+@attrs.define(eq=False)
+class Attempt(Generic[T]):
+    """Everything one try needs. `run` it once."""
+
+    call: Call
+    backend: Backend
+    lease: Lease
+    body: bytes
+    reader: Reader[T]
+    outlet: Outlet[T]
+    house: House
+    report: Attempted
+
+    async def run(self, *, fresh: bool) -> Outcome:
+        """Send, and carry the answer as far as it goes."""
+        sent_at = trio.current_time()
+        self._expect_head(sent_at)
+        try:
+            reply = await self.backend.open(self.lease, self.body, stream=self.call.stream, fresh=fresh)
+        except StaleError as exc:
+            return Stale(fault_of(exc))
+        except RemoteProtocolError as exc:
+            return Broken(fault_of(exc))
+        self.report.status = reply.status
+        try:
+            if reply.status not in (200, 201):
+                return await self._turned_down(reply)
+            if self.call.stream:
+                return await self._stream(reply, sent_at)
+            return await self._plain(reply, sent_at)
+        except RemoteProtocolError as exc:
+            return Broken(fault_of(exc))
+        finally:
+            reply.close()
+
+    @property
+    def _rules(self) -> tuple[Rule, ...]:
+        return self.house.rules.get(self.backend.name, ())
+
+    def _expect_head(self, now: float) -> None:
+        limits = self.house.limits
+        seconds = limits.head_s if self.call.stream else limits.answer_s
+
+        def late() -> Outcome:
+            return Stalled(Fault(FaultKind.TIMEOUT, f"the backend did not answer within {seconds:g} s", code="upstream_timeout"))
+
+        self.outlet.tether.expect(now + (seconds or inf), late)
+
+    async def _turned_down(self, reply: Reply) -> Outcome:
+        house, status = self.house, reply.status
+        body = await _gather(reply, house.limits.error, cut=True)
+        fault = self.backend.dialect.read_fault(status, reply.headers, body)
+        wait = retry_after(reply.headers, house.wall(), house.retry.max_cooldown_s)
+        if wait is None and b"RetryInfo" in body:
+            wait = _told_inside(body, house.retry.max_cooldown_s)
+        return classify(status, attrs.evolve(fault, retry_after_s=wait, raw=body), self._rules)
+
+    async def _stream(self, reply: Reply, sent_at: float) -> Outcome:
+        outlet, losses = self.outlet, self.outlet.losses
+        if _is_json(reply.headers):
+            codec = self.reader.translator(self.backend, losses)
+            outlet.begin(codec, self.lease.prove)
+            return await self._unasked_plain(reply, codec, sent_at)
+        passing = self.reader.codec(self.backend, losses)
+        outlet.begin(passing, self.lease.prove)
+        limits = self.house.limits
+        last = await pump(reply, passing, outlet, self.house.metronome, sent_at + (limits.first_substance_s or inf))
+        if last is None and not (passing.fault is not None and not passing.spoken):
+            last = passing.finish()
+        return await self._stream_over(reply, passing, last, sent_at)
+
+    async def _unasked_plain(self, reply: Reply, codec: Translate[T], sent_at: float) -> Outcome:
+        """A plain answer came where a stream was asked for: give the client the stream."""
+        raw = await _gather(reply, self.house.limits.answer)
+        if not reply.complete:
+            return Truncated(TRUNCATED)
+        events = whole(self.backend.dialect, self.backend.quirks, raw, self.house.limits.frame, stream=False)
+        last = codec.take(events)
+        return await self._stream_over(reply, codec, last, sent_at)
+
+    async def _stream_over(self, reply: Reply, codec: Codec[T], last: T | None, sent_at: float) -> Outcome:
+        outlet, fault = self.outlet, codec.fault
+        if fault is not None and not codec.spoken:
+            return classify(fault.http_status, fault, self._rules)
+        if not codec.ended:
+            if last:
+                outlet.offer(last, self.house.metronome.now)
+            return Truncated(fault or TRUNCATED)
+        assert last is not None
+        if not outlet.end(last):
+            await outlet.drained()
+        if fault is not None:
+            return Broken(fault)
+        await self._read_off(reply)
+        return Served(codec.usage, trio.current_time() - sent_at)
+
+    async def _read_off(self, reply: Reply) -> None:
+        """The client has its answer; read the few bytes that let the connection serve again."""
+        if reply.complete:
+            return
+        with trio.move_on_after(self.house.limits.farewell_s):
+            try:
+                while await reply.receive():
+                    pass
+            except RemoteProtocolError:
+                return  # the answer was whole; the connection is closed, no more
+
+    async def _plain(self, reply: Reply, sent_at: float) -> Outcome:
+        limits, backend = self.house.limits, self.backend
+        raw = await _gather(reply, limits.answer)
+        if not reply.complete:
+            return Truncated(TRUNCATED)
+        reply.close()  # it can serve others while this client reads
+        streamed = _is_stream(reply.headers)
+        events = whole(backend.dialect, backend.quirks, raw, limits.frame, stream=streamed)
+        last = events[-1]
+        if isinstance(last, Failed):
+            return classify(last.fault.http_status, last.fault, self._rules)
+        answer = self.reader.plain(backend, events, None if streamed else raw, self.outlet.losses)
+        if not self.outlet.answer(answer):
+            await self.outlet.drained()
+        return Served(_usage(events), trio.current_time() - sent_at)
+
+
+def _told_inside(body: bytes, cap_s: float) -> float | None:
+    try:
+        return retry_info(loads(body), cap_s)
+    except ValueError:
+        return None
+
+
+def _usage(events: list[Event]) -> Usage | None:
+    return next((event.usage for event in reversed(events) if isinstance(event, Metered)), None)
+
+
+async def _gather(reply: Reply, limit: int, *, cut: bool = False) -> bytes:
+    """The whole body. Beyond `limit` bytes: the rest is left unread (`cut`), or RemoteProtocolError."""
+    parts: list[bytes] = []
+    size = 0
+    while data := await reply.receive():
+        parts.append(data)
+        size += len(data)
+        if size > limit:
+            if cut:
+                break
+            raise RemoteProtocolError(f"the backend's answer has more than {limit} bytes")
+    return parts[0] if len(parts) == 1 else b"".join(parts)[: limit if cut else None]
+
+
+def _media_type(headers: Headers) -> bytes:
+    return headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+
+
+def _is_json(headers: Headers) -> bool:
+    return _media_type(headers) == b"application/json"
+
+
+def _is_stream(headers: Headers) -> bool:
+    return _media_type(headers) == b"text/event-stream"

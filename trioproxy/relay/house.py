@@ -1,0 +1,69 @@
+"""All that an exchange may touch, handed in, never global."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeVar
+
+import attrs
+
+from trioproxy.model.events import Event
+from trioproxy.model.limits import Keepalive, Limits, Retry
+from trioproxy.observe.record import Observer
+from trioproxy.pool.budget import RetryBudget
+from trioproxy.pool.classify import Rule
+from trioproxy.pool.pool import Pool
+from trioproxy.relay.backend import Backend
+from trioproxy.relay.codec import Codec, Translate
+from trioproxy.relay.metronome import Metronome
+from trioproxy.relay.refresh import Refresher
+from trioproxy.relay.turnstile import Turnstile
+from trioproxy.routing import Plan
+from trioproxy.wire.sentry import Sentry
+
+T = TypeVar("T")
+
+
+class Reader(Protocol[T]):
+    """How one reader wants its answer."""
+
+    def codec(self, backend: Backend, losses: tuple[str, ...]) -> Codec[T]:
+        """The codec of a stream from `backend`."""
+        ...
+
+    def translator(self, backend: Backend, losses: tuple[str, ...]) -> Translate[T]:
+        """A codec that goes through events, whatever the dialects."""
+        ...
+
+    def plain(self, backend: Backend, events: list[Event], raw: bytes | None, losses: tuple[str, ...]) -> T:
+        """A plain answer: from its events, or its own bytes `raw` where they may pass."""
+        ...
+
+
+@attrs.frozen
+class House:
+    """One immutable snapshot; a reload makes another, and exchanges keep the one they started with.
+
+    Attributes:
+        rules: the operator's own rules of classification by backend, looked at before the built-in ones.
+        unsticky: backends that want no session affinity.
+        wall: Unix time in seconds; the only use of the wall clock is in what is shown and in dates that backends send.
+        debug: show a backend's own error text under `error.upstream`.
+    """
+
+    plan: Plan
+    pool: Pool
+    backends: Mapping[str, Backend]
+    limits: Limits
+    keepalive: Keepalive
+    retry: Retry
+    rules: Mapping[str, tuple[Rule, ...]]
+    refresher: Refresher
+    turnstile: Turnstile
+    budget: RetryBudget
+    metronome: Metronome
+    sentry: Sentry
+    observers: tuple[Observer, ...]
+    wall: Callable[[], float]
+    unsticky: frozenset[str] = frozenset()
+    debug: bool = False

@@ -1,0 +1,189 @@
+"""Laps: wait for a lease, attempt, settle; and once more, while that is allowed.
+
+This is the one loop of the house in which anything is retried. *Whether* is `pool.ruling`; *when too late* is the outlet's stage; *how often* is `Retry`, the house's budget
+and the set of what was tried, which grows in every lap, so that the loop ends by construction.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+import attrs
+import trio
+
+from trioproxy.dialects.base import Written
+from trioproxy.errors import FaultError
+from trioproxy.model.fault import Fault, FaultKind
+from trioproxy.observe.record import Attempted, Record
+from trioproxy.pool.exhausted import exhausted
+from trioproxy.pool.outcome import Abandoned, Outcome, Served, Stage
+from trioproxy.pool.pool import Candidate, Lease, Nobody, Wait, Want
+from trioproxy.pool.ruling import Again, Ruling
+from trioproxy.relay.attempt import Attempt
+from trioproxy.relay.call import Call
+from trioproxy.relay.house import House, Reader
+from trioproxy.relay.outlet import Outlet
+from trioproxy.relay.tether import Tether
+
+T = TypeVar("T")
+OPEN_TO_RETRY = (Stage.HELD, Stage.OPEN)
+
+
+@attrs.define(eq=False)
+class Laps(Generic[T]):
+    """All the tries of one exchange. `run` it once."""
+
+    call: Call
+    reader: Reader[T]
+    outlet: Outlet[T]
+    house: House
+    record: Record
+    _candidates: tuple[Candidate, ...] = attrs.field(default=(), init=False)
+    _tried: set[tuple[int, str]] = attrs.field(factory=set, init=False)
+    _bodies: dict[Candidate, Written] = attrs.field(factory=dict, init=False)
+    _rounds: int = attrs.field(default=0, init=False)
+    _tries: int = attrs.field(default=0, init=False)  # attempts that went to another lease; a fresh socket or a refreshed secret is not one
+    _last: Fault | None = attrs.field(default=None, init=False)
+    _fault: Fault | None = attrs.field(default=None, init=False)
+    _over: bool = attrs.field(default=False, init=False)
+
+    async def run(self) -> None:
+        """Go round until the answer was told, or a fault is."""
+        found = self.house.plan.candidates(self.call.model)
+        if found is None:
+            self._end(Fault(FaultKind.NOT_FOUND, f"the model {self.call.model!r} does not exist", code="model_not_found", param="model"))
+        else:
+            self._candidates = found
+            self.house.budget.called(self.record.started)
+        tether = self.outlet.tether
+        while not self._over:
+            with tether.lap() as scope:
+                await self._lap()
+            if scope.cancelled_caught:
+                self._cut_short(tether)
+        if self._fault is not None and tether.gone is None:
+            await self._tell(self._fault)
+
+    def _cut_short(self, tether: Tether) -> None:
+        """The lap ended from outside. What a verdict meant for the lease was settled on the way out."""
+        verdict = tether.verdict
+        if tether.gone is not None or verdict is None:
+            self._over = True
+        elif tether.final and self._fault is None:
+            self._end(None if isinstance(verdict, Served | Abandoned) else verdict.fault)
+
+    async def _tell(self, fault: Fault) -> None:
+        if self.record.outcome in ("abandoned", "refused"):
+            self.record.outcome = "refused"
+        if not self.outlet.fail(fault):
+            await self.outlet.drained()
+
+    def _end(self, fault: Fault | None) -> None:
+        self._fault, self._over = fault, True
+
+    async def _lap(self) -> None:
+        asked_at = trio.current_time()
+        affinity = self.call.affinity
+        if affinity is not None and self._candidates[0].backend in self.house.unsticky:
+            affinity = None
+        want = Want(self._candidates, frozenset(self._tried), affinity, self.call.model)
+        picked = await self.house.turnstile.lease(want, self.house.limits)
+        if isinstance(picked, Lease):
+            self.record.waited += picked.taken_at - asked_at
+            await self._serve(picked)
+        else:
+            self.record.waited += trio.current_time() - asked_at
+            await self._between(picked)
+
+    async def _between(self, picked: Wait | Nobody) -> None:
+        """Nobody is left for now. Wait for a new round where that is short and allowed, else end."""
+        now, retry, until = trio.current_time(), self.house.retry, picked.until
+        in_vain = (isinstance(picked, Wait) and picked.busy) or until is None or self._rounds >= retry.rounds
+        if in_vain or until is None or until - now > retry.max_wait_s or (self._tries and not self._may_retry(now)):
+            self._end(picked.told(self._last))
+            return
+        self._rounds += 1
+        self._tried.clear()
+        await trio.sleep_until(until)
+
+    async def _serve(self, lease: Lease) -> None:
+        outcome: Outcome | None = None
+        ruling: Ruling | None = None
+        try:
+            written = self._written(lease)
+            fresh = False
+            while written is not None:
+                outcome = None
+                outcome = await self._attempt(lease, written, fresh=fresh)
+                ruling = lease.settle(outcome, trio.current_time(), self.outlet.stage)
+                if ruling.again is Again.REFRESH:
+                    await self.house.refresher.refresh(lease)  # in vain: the same refusal again, and the ruling's other half
+                elif ruling.again is not Again.SAME:
+                    break
+                fresh = ruling.again is Again.SAME
+        finally:
+            # Synchronous: no cancellation can come between an outcome and what it means.
+            if not lease.settled:
+                outcome = self.outlet.tether.verdict or Abandoned()
+                ruling = lease.settle(outcome, trio.current_time(), self.outlet.stage)
+                if ruling.again in (Again.SAME, Again.REFRESH):
+                    ruling = lease.settle(outcome, trio.current_time(), self.outlet.stage)
+            if outcome is not None and ruling is not None:
+                self._conclude(lease, outcome, ruling)
+
+    def _written(self, lease: Lease) -> Written | None:
+        """The request's bytes for this lease; None when the backend's dialect cannot say it, and the candidate is out."""
+        candidate, index = lease.candidate, lease.index
+        if candidate not in self._bodies:
+            try:
+                self._bodies[candidate] = self.call.written(self.house.backends[candidate.backend], candidate.model)
+            except FaultError as exc:
+                self._last = self._last or exc.fault
+                self._candidates = self._candidates[:index] + self._candidates[index + 1 :]
+                self._tried = {(i - (i > index), name) for i, name in self._tried if i != index}
+                lease.abandon(trio.current_time())
+                if not self._candidates:
+                    self._end(self._last)
+                return None
+        return self._bodies[candidate]
+
+    async def _attempt(self, lease: Lease, written: Written, *, fresh: bool) -> Outcome:
+        candidate, record, outlet = lease.candidate, self.record, self.outlet
+        report = Attempted(candidate.backend, lease.credential.name, candidate.model, trio.current_time())
+        record.attempts.append(report)
+        backend = self.house.backends[candidate.backend]
+        record.passed = self.call.passes(backend)
+        outlet.losses = record.losses = written.losses
+        outlet.begin(None)
+        try:
+            outcome = await Attempt(self.call, backend, lease, written.body, self.reader, outlet, self.house, report).run(fresh=fresh)
+            report.outcome = type(outcome).__name__.lower()
+            return outcome
+        finally:
+            outlet.flowing = False
+            report.ended = trio.current_time()
+
+    def _conclude(self, lease: Lease, outcome: Outcome, ruling: Ruling) -> None:
+        """What the end of an attempt means for the exchange."""
+        name = type(outcome).__name__.lower()
+        self.record.outcome = name
+        if self.record.attempts:
+            self.record.attempts[-1].outcome = name
+        if isinstance(outcome, Served):
+            self.record.usage, self._over = outcome.usage, True
+        elif isinstance(outcome, Abandoned):
+            self._over = True
+        else:
+            self._last = outcome.fault
+            self._tries += 1
+            self._tried.add(lease.key)
+            if self.outlet.tether.final:
+                self._end(outcome.fault)
+            elif ruling.again is not Again.NEXT or not self._may_retry(trio.current_time()):
+                self._end(outcome.fault if self.outlet.stage is Stage.SPOKEN else exhausted(outcome.fault, None, model=self.call.model))
+
+    def _may_retry(self, now: float) -> bool:
+        retry = self.house.retry
+        if self.outlet.tether.final or self.outlet.stage not in OPEN_TO_RETRY or self._tries >= retry.attempts:
+            return False
+        return now - self.record.started < retry.before_head_s and self.house.budget.allow(now)

@@ -1,0 +1,161 @@
+"""An HTTP client as the reader of one answer.
+
+It turns what the outlet hands it into head, chunks and end, and keeps what the kernel would not take. Every write is one `send`.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+
+import trio
+
+from trioproxy.dialects.base import Dialect
+from trioproxy.framing.json import dumps, loads
+from trioproxy.model.events import Event, Failed
+from trioproxy.model.fault import Fault, FaultKind
+from trioproxy.model.fold import fold
+from trioproxy.relay.backend import Backend
+from trioproxy.relay.call import Call
+from trioproxy.relay.codec import Codec, Translate, passthrough, translate
+from trioproxy.wire.connection import Connection
+
+Fields = tuple[tuple[bytes, bytes], ...]
+STREAM_FIELDS: Fields = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+JSON_FIELDS: Fields = ((b"content-type", b"application/json"),)
+
+
+class HttpLine:
+    """One answer on one connection.
+
+    Args:
+        fields: header fields that every answer of this call carries (request id, CORS).
+        frame: bytes one upstream event may have.
+        unary_beat: whether a plain answer may beat with leading whitespace.
+        debug: show the backend's own error under `error.upstream`.
+    """
+
+    __slots__ = ("_backlog", "_call", "_connection", "_debug", "_dialect", "_fields", "_frame", "_head", "_transport", "beat", "sent")
+
+    def __init__(self, connection: Connection, call: Call, fields: Fields, frame: int, *, unary_beat: bool = False, debug: bool = False) -> None:
+        assert call.dialect is not None
+        self._connection = connection
+        self._transport = connection.transport
+        self._call = call
+        self._dialect: Dialect = call.dialect
+        self._fields = fields
+        self._frame = frame
+        self._debug = debug
+        self._head = b""
+        self._backlog = b""
+        self.sent = 0
+        self.beat: bytes | None = self._dialect.heartbeat if call.stream else (b"\n" if unary_beat else None)
+
+    # What the codec of an attempt is, and how a plain answer is worded.
+
+    def codec(self, backend: Backend, losses: tuple[str, ...]) -> Codec[bytes]:
+        """The codec of a stream from `backend`."""
+        if self._call.passes(backend):
+            return passthrough(self._dialect, self._frame)
+        return self.translator(backend, losses)
+
+    def translator(self, backend: Backend, losses: tuple[str, ...]) -> Translate[bytes]:
+        """A codec that goes through events, whatever the dialects."""
+        encoder = self._dialect.Encoder(self._call.setting(losses))
+        return translate(backend.dialect, backend.quirks, encoder.encode, self._frame)
+
+    def plain(self, backend: Backend, events: list[Event], raw: bytes | None, losses: tuple[str, ...]) -> bytes:
+        """The body of a plain answer: the backend's own bytes where they may pass (`raw`), else the fold of its events."""
+        if raw is not None and self._call.passes(backend):
+            return raw
+        return self._dialect.write_response(fold(events), self._call.setting(losses))
+
+    # The Line protocol.
+
+    @property
+    def blocked(self) -> bool:
+        """True while something is unsent."""
+        return bool(self._backlog)
+
+    def open(self, losses: tuple[str, ...]) -> None:
+        """Let the head of a stream go out with the next write."""
+        fields = STREAM_FIELDS if self._call.stream else JSON_FIELDS
+        self._head = self._connection.head_bytes(200, (*fields, *self._fields, *_lossy(losses)), None)
+
+    def write(self, data: bytes, *, last: bool = False) -> bool:
+        """Deliver in one write; see `Line.write`."""
+        connection = self._connection
+        framed = connection.frame(data) if data else b""
+        if last:
+            framed += connection.last()
+        if self._head:
+            framed, self._head = self._head + framed, b""
+        return self._send(framed)
+
+    def whole(self, data: bytes, losses: tuple[str, ...]) -> bool:
+        """Deliver a plain answer, head and body in one write."""
+        head = self._connection.head_bytes(200, (*JSON_FIELDS, *self._fields, *_lossy(losses)), len(data))
+        return self._send(head + data)
+
+    def refuse(self, fault: Fault, attempts: int) -> bool:
+        """Deliver a fault as status and JSON body."""
+        status, body = self._worded(fault)
+        fields = [*JSON_FIELDS, *self._fields, *fault_fields(fault, attempts)]
+        return self._send(self._connection.head_bytes(status, fields, len(body)) + body)
+
+    def ending(self, fault: Fault) -> bytes:
+        """The end of a stream that has only been opened; of a plain answer that has beaten, its error body."""
+        if not self._call.stream:
+            return self._worded(fault)[1]
+        return self._dialect.Encoder(self._call.setting()).encode([Failed(fault)])
+
+    async def drained(self) -> None:
+        """Wait until the kernel has taken all."""
+        await trio.lowlevel.checkpoint()
+        while self._backlog:
+            await self._transport.writable()
+            taken = self._transport.try_send(self._backlog)
+            self._backlog = self._backlog[taken:]
+
+    def _send(self, data: bytes) -> bool:
+        self.sent += len(data)
+        if self._backlog:
+            self._backlog += data
+            return False
+        taken = self._transport.try_send(data)
+        if taken == len(data):
+            return True
+        self._backlog = data[taken:]
+        return False
+
+    def _worded(self, fault: Fault) -> tuple[int, bytes]:
+        status, body = self._dialect.write_fault(fault)
+        return status, _with_upstream(body, fault) if self._debug and fault.raw else body
+
+
+def _lossy(losses: tuple[str, ...]) -> Fields:
+    return ((b"x-trioproxy-lossy", ", ".join(losses).encode("ascii", "replace")[:2048]),) if losses else ()
+
+
+def fault_fields(fault: Fault, attempts: int) -> list[tuple[bytes, bytes]]:
+    """Header fields that go with a fault: when to come back, and whether to."""
+    fields: list[tuple[bytes, bytes]] = []
+    if fault.retry_after_s is not None:
+        fields.append((b"retry-after", b"%d" % max(1, ceil(fault.retry_after_s))))
+    if fault.allow:
+        fields.append((b"allow", ", ".join(fault.allow).encode("ascii")))
+    if attempts > 1 and fault.kind in (FaultKind.UPSTREAM, FaultKind.TIMEOUT):
+        # The house has spent its own retries; a client's on top would multiply them.
+        fields.append((b"x-should-retry", b"false"))
+    return fields
+
+
+def _with_upstream(body: bytes, fault: Fault) -> bytes:
+    assert fault.raw is not None
+    doc = loads(body)
+    try:
+        upstream = loads(fault.raw)
+    except ValueError:
+        upstream = fault.raw.decode("utf-8", "replace")
+    if isinstance(doc, dict) and isinstance(doc.get("error"), dict):
+        doc["error"]["upstream"] = upstream
+    return dumps(doc)
