@@ -354,7 +354,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--mode", choices=("closed", "open", "idle", "drop"), default="closed")
     parser.add_argument("--face", choices=tuple(PATHS), default="chat")
     parser.add_argument("--model", default="mock-n20")
-    parser.add_argument("--key", default="bench")
+    parser.add_argument("--key", default="bench-0123456789abcdef")
     parser.add_argument("--stream", action="store_true")
     parser.add_argument("--body", type=int, default=1024, help="bytes of a request body")
     parser.add_argument("--expect", type=int, default=-1, help="deltas of a stream; -1: any number")

@@ -28,9 +28,18 @@ class Server:
     translates: bool = False
 
 
+def filled(template: str, port: int, upstream: int, work: Path) -> Path:
+    """A configuration made of a file in peers/."""
+    text = (HERE / "peers" / template).read_text()
+    for name, value in (("PORT", port), ("UPSTREAM", upstream), ("WORK", work)):
+        text = text.replace(f"@{name}@", str(value))
+    path = work / template
+    path.write_text(text)
+    return path
+
+
 def trioproxy(port: int, upstream: int, work: Path) -> list[str]:
-    backend = f"chat=http://127.0.0.1:{upstream}/v1"
-    return [sys.executable, "-m", "trioproxy", "serve", "--listen", f"127.0.0.1:{port}", "--backend", backend]
+    return [sys.executable, "-m", "trioproxy", "serve", "--config", str(filled("trioproxy.toml", port, upstream, work))]
 
 
 def nginx_path() -> str | None:
@@ -38,11 +47,7 @@ def nginx_path() -> str | None:
 
 
 def nginx(port: int, upstream: int, work: Path) -> list[str]:
-    text = (HERE / "peers" / "nginx.conf").read_text()
-    for name, value in (("PORT", port), ("UPSTREAM", upstream), ("WORK", work)):
-        text = text.replace(f"@{name}@", str(value))
-    (work / "nginx.conf").write_text(text)
-    return [nginx_path() or "nginx", "-p", str(work), "-e", str(work / "nginx-error.log"), "-c", str(work / "nginx.conf")]
+    return [nginx_path() or "nginx", "-p", str(work), "-e", str(work / "nginx-error.log"), "-c", str(filled("nginx.conf", port, upstream, work))]
 
 
 def relay(port: int, upstream: int, work: Path) -> list[str]:

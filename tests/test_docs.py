@@ -1,0 +1,70 @@
+"""What the pages say is true: configurations load, programs compile, and those that need no network run."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import trioproxy
+from trioproxy.config.load import load, loads
+from trioproxy.model.limits import Keepalive, Limits, Retry
+
+ROOT = Path(trioproxy.__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "bench" / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md"]
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+KEY = re.compile(r'"(env|file):([^"]+)"')
+
+
+def blocks(language: str) -> list[object]:
+    found = [(page, text) for page in PAGES for kind, text in FENCE.findall(page.read_text()) if kind == language]
+    return [pytest.param(text, id=f"{page.name}-{number}") for number, (page, text) in enumerate(found)]
+
+
+@pytest.fixture
+def keyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with a file for each key that a page names, and an environment with a variable for each; no two keys are the same."""
+    for page in PAGES:
+        for number, (kind, place) in enumerate(KEY.findall(page.read_text())):
+            key = f"k-{page.stem}-{number}-0123456789abcdef"
+            if kind == "env":
+                monkeypatch.setenv(place, key)
+            elif place != "PATH":
+                (tmp_path / place).parent.mkdir(exist_ok=True)
+                (tmp_path / place).write_text(key)
+    return tmp_path
+
+
+@pytest.mark.parametrize("text", blocks("toml"))
+def test_every_configuration_loads_without_a_warning(text: str, keyed: Path) -> None:
+    path = keyed / "gateway.toml"
+    path.write_text(text)
+    assert load(path).warnings == ()
+
+
+def test_limits_on_the_page_are_the_defaults() -> None:
+    text = next(text for kind, text in FENCE.findall((ROOT / "docs" / "configuration.md").read_text()) if kind == "toml" and text.startswith("[limits]"))
+    config = loads(text)
+    assert (config.limits, config.keepalive, config.retry) == (Limits(), Keepalive(), Retry())
+    for cls in (Limits, Keepalive, Retry):
+        missing = [field for field in cls.__slots__ if not field.startswith("_") and not re.search(rf"^{field} = ", text, re.MULTILINE)]
+        assert missing == []
+
+
+@pytest.mark.parametrize("text", blocks("python"))
+def test_every_program_compiles(text: str) -> None:
+    compile(text, "page", "exec")
+
+
+@pytest.mark.parametrize("text", [block for block in blocks("python") if "CONFIG" in block.values[0]])  # type: ignore[attr-defined]
+def test_every_program_that_brings_its_configuration_runs(text: str, tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-W", "error", "-c", text], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_link_leads_nowhere(page: Path) -> None:
+    assert [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()] == []
