@@ -28,7 +28,7 @@ QUIRKS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 # Fields of other dialects that change what the answer is, so that dropping them would be a lie.
-_BINDING: Final = frozenset({"audio", "modalities", "web_search_options", "functions", "function_call"})
+_BINDING: Final = frozenset({"audio", "web_search_options"})
 _STEPS: Final = re.compile(r"[^.\[\]]+|\[\d+\]")
 
 

@@ -1,7 +1,7 @@
 """Looks at a Responses stream that passes through untouched.
 
-Rule 1: the leading frames are parsed, until one of them says something; after that a batch is only searched for the few names that an end or an error must
-bear, and frames are parsed where one was found. Rule 2: the last batch is kept (a reference, no copy), so that a fault can continue its numbering.
+Rule 1: the leading frames are parsed, until one of them says something; after that a batch is only searched for the two keys that an end or an error must
+have, and parsed where one was found. Rule 2: the last batch is kept (a reference, no copy), so that a fault can continue its numbering.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Scanner:
         self.usage: Usage | None = None
         self._limit = limit
         self._frames = Frames(limit)
-        self._last = b""  # the last batch that had a sequence number
+        self._last = b""  # the last batch that was more than a heartbeat
         self._response: dict[str, Any] | None = None
         self._done = False
 
@@ -57,16 +57,11 @@ class Scanner:
         Raises:
             RemoteProtocolError: a leading frame, or one that ends the answer, is not JSON or of the wrong shape.
         """
-        if b'"sequence_number"' in data:
+        if data[:1] != b":" or b"data:" in data:
             self._last = data
-        if not self.spoken or (
-            b"response.completed" in data
-            or b"response.incomplete" in data
-            or b"response.failed" in data
-            or b'"error"' in data
-            or b"event: error" in data
-            or b"[DONE]" in data
-        ):
+        # A quotation mark inside a JSON string is escaped, so these are keys or whole values, never words of the model. Only the events that begin and end
+        # an answer have a `response`.
+        if not self.spoken or b'"response"' in data or b'"error"' in data or self.fault is not None:
             for name, frame in self._frames.feed(data):
                 self._look(name, frame)
 
