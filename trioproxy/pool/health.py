@@ -20,10 +20,9 @@ MODELS: Final = 256  # cooldowns kept per credential: models that clients name
 
 @attrs.define(eq=False)
 class Cooldown:
-    """One rest. `probe_at` ≤ `until`; `probing` while an exchange is in on probation; `since` when the present rest began."""
+    """One rest. `probe_at` ≤ `until`; `probing` while an exchange is in on probation."""
 
     failures: int
-    since: float
     until: float
     probe_at: float
     cause: FaultKind
@@ -32,9 +31,13 @@ class Cooldown:
 
 @attrs.define(eq=False)
 class Health:
-    """The state of one credential. `whole` rests all of it, `models` single models."""
+    """The state of one credential. `whole` rests all of it, `models` single models.
+
+    `credential` is as it is used now, `configured` as it was configured: they differ in the secret once a refresh has brought another.
+    """
 
     credential: Credential
+    configured: Credential = attrs.field(default=attrs.Factory(lambda self: self.credential, takes_self=True))
     in_flight: int = 0
     served: int = 0
     failed: int = 0

@@ -346,14 +346,14 @@ class Pool:
         model = None if whole else lease.candidate.model
         rest = lease._health.rest(model)
         asked = outcome.fault.retry_after_s
-        # Fifty exchanges that fail together are one failure, not fifty doublings: only a lease taken since the rest began counts as the next in a row.
-        wave = rest is not None and lease.taken_at < rest.since
         if rest is None:
-            rest = Cooldown(0, now, now, now, outcome.fault.kind)
+            rest = Cooldown(0, now, now, outcome.fault.kind)
             lease._health.put(model, rest)
-        if not wave:
+        # Fifty exchanges that fail together are one failure, not fifty doublings: while there is a rest, only the one on probation counts as the next in a
+        # row. The others began before it and can make it longer, never shorter.
+        if rest.failures == 0 or rest in lease._probes:
             rest.failures += 1
-            rest.since = rest.until = rest.probe_at = now
+            rest.until = rest.probe_at = now
         until = now + cooldown_s(cool, rest.failures, asked, self.cooldowns, self.retry, self._dice)
         # What the backend itself asked for is kept to; our own guesses may be tested early.
         probe_at = until if asked is not None else min(until, now + self.cooldowns.probe_after_s)
@@ -402,10 +402,12 @@ def _check(credentials: Mapping[str, Sequence[Credential]], strategies: Mapping[
 def _kept(old: Health | None, credential: Credential) -> Health:
     if old is None:
         return Health(credential)
-    if not old.credential.same_key(credential):
-        old.whole = None
+    if old.configured.same_key(credential):
+        old.credential = attrs.evolve(credential, secret=old.credential.secret)  # a refreshed one stays
+    else:
+        old.credential, old.whole = credential, None
         old.models.clear()
-    old.credential = credential
+    old.configured = credential
     return old
 
 

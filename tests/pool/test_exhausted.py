@@ -1,0 +1,84 @@
+"""When nobody can answer, the client is told …"""
+
+from __future__ import annotations
+
+import pytest
+
+from trioproxy.model.fault import Fault, FaultKind
+from trioproxy.pool.exhausted import Reason, State, exhausted
+
+COOLING = Reason("openai", "a", State.COOLING, 11.2, FaultKind.RATE_LIMITED)
+BUSY = Reason("openai", "b", State.BUSY)
+
+
+def cooling(cause: FaultKind) -> Reason:
+    return Reason("up", "a", State.COOLING, 5, cause)
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "code", "hinted"),
+    [
+        (FaultKind.RATE_LIMITED, 429, "rate_limit_exceeded", True),
+        (FaultKind.QUOTA, 429, "insufficient_quota", True),
+        (FaultKind.UNAUTHENTICATED, 502, "upstream_auth_error", False),
+        (FaultKind.FORBIDDEN, 502, "upstream_auth_error", False),
+        (FaultKind.NOT_FOUND, 404, "model_not_found", False),
+        (FaultKind.OVERLOADED, 503, "overloaded", True),
+        (FaultKind.TIMEOUT, 504, "upstream_timeout", False),
+        (FaultKind.UPSTREAM, 502, "upstream_error", False),
+        (FaultKind.INTERNAL, 502, "upstream_error", False),
+    ],
+)
+def test_by_the_last_fault(kind, status, code, hinted):
+    told = exhausted(Fault(kind, "the upstream's words", status=599, code="theirs", raw=b"body"), 9, [COOLING, BUSY], model="x")
+    assert (told.http_status, told.code, told.retry_after_s, told.raw) == (status, code, 9 if hinted else None, b"body")
+    assert "upstream's words" not in told.message
+
+
+@pytest.mark.parametrize("kind", [FaultKind.INVALID, FaultKind.TOO_LARGE, FaultKind.CANCELLED])
+def test_of_its_own_mistake_as_it_is(kind):
+    fault = Fault(kind, "bad", param="input")
+    assert exhausted(fault, 9, [COOLING]) is fault
+
+
+@pytest.mark.parametrize(
+    ("reasons", "status", "code"),
+    [
+        ([COOLING], 429, "rate_limit_exceeded"),
+        ([cooling(FaultKind.QUOTA), COOLING], 429, "rate_limit_exceeded"),
+        ([COOLING, BUSY], 429, "rate_limit_exceeded"),
+        ([BUSY], 429, "rate_limit_exceeded"),
+        ([Reason("up", "a", State.PROBING)], 429, "rate_limit_exceeded"),
+        ([cooling(FaultKind.NOT_FOUND)], 404, "model_not_found"),
+        ([cooling(FaultKind.UNAUTHENTICATED), cooling(FaultKind.FORBIDDEN)], 502, "upstream_auth_error"),
+        ([cooling(FaultKind.UPSTREAM)], 503, "no_credential_available"),
+        ([cooling(FaultKind.UPSTREAM), COOLING], 503, "no_credential_available"),
+        ([Reason("up", "", State.NONE)], 503, "no_credential_available"),
+        ([], 503, "no_credential_available"),
+    ],
+)
+def test_without_an_attempt_by_what_the_credentials_rest_for(reasons, status, code):
+    told = exhausted(None, 5, reasons)
+    assert (told.http_status, told.code) == (status, code)
+    assert told.retry_after_s == (5 if status in (429, 503) else None)
+
+
+@pytest.mark.parametrize(("known", "said", "told"), [(None, None, 1), (None, 30, 30), (12, 30, 12), (0, None, 1), (0.2, 30, 1)])
+def test_a_retry_after_whatever_is_known(known, said, told):
+    assert exhausted(Fault(FaultKind.RATE_LIMITED, "", retry_after_s=said), known).retry_after_s == told
+
+
+def test_what_was_tried_in_words():
+    told = exhausted(None, 11.2, [COOLING, BUSY, Reason("groq", "", State.NONE), Reason("up", "c", State.TRIED)], model="x")
+    assert (
+        told.message
+        == "no credential of model 'x' can answer now: openai/a cooling 12 s (rate limit), openai/b busy, groq has no credential for it, up/c tried"
+    )
+    last = exhausted(Fault(FaultKind.TIMEOUT, ""), None, model="x")
+    assert last.message == "no credential of model 'x' can answer now; the last attempt ended with: timeout"
+    assert exhausted(None, None).message == "no credential can answer now"
+
+
+@pytest.mark.parametrize("kind", FaultKind)
+def test_every_cause_has_a_word(kind):
+    assert str(cooling(kind)).startswith("up/a cooling 5 s (")
