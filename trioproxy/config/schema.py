@@ -16,13 +16,14 @@ import attrs
 from trioproxy.config.keys import KeySource
 from trioproxy.errors import Problem
 from trioproxy.model.limits import Keepalive, Limits, Retry
+from trioproxy.pool.classify import OUTCOMES
 from trioproxy.pool.credential import Secret
 
 DIALECTS: Final = ("auto", "chat", "responses")
 STRATEGIES: Final = ("round-robin", "least-busy", "fill-first")
 HALF_CLOSE: Final = ("gone", "answer")
 ACCESS_LOG: Final = ("off", "human", "json")
-RULE_OUTCOMES: Final = ("refused", "missing", "throttled", "unauthorized", "broken")
+RULE_OUTCOMES: Final = tuple(sorted(OUTCOMES))
 SIMULATED: Final = "sim:"  # the origin of the embedded simulated backend
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -147,7 +148,8 @@ class RuleConfig:
     """What an error answer of a backend means, ahead of the built-in table.
 
     Attributes:
-        outcome: `refused`, `missing`, `throttled`, `unauthorized` or `broken`.
+        outcome: one of `RULE_OUTCOMES`: `refused` (the request's fault), `missing` (the model is not there), `throttled` (`throttled-whole`: for all models),
+            `unauthorized` (`forbidden`: for this model only), `broken` or `stalled`.
         backend: only of this backend, None for all.
         status: only this HTTP status, None for all.
         contains: only where the body holds this text (upper and lower case alike), None for all.

@@ -1,0 +1,227 @@
+"""The program: `trioproxy serve`, `check`, `explain`, `ask`, `translate`, `mock`.
+
+Rule 1: this file holds words and options only; what a command does is imported when it runs, so that `--help` and the first answer of `serve` come at once.
+Rule 2: a mistake of the user, or of the world, is one clear line and an exit code, never a traceback; a traceback is a bug of ours.
+Exit codes: 0 done; 1 refused, or the answer was a fault; 2 wrong usage, or an address that cannot be listened on; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from trioproxy import __version__
+from trioproxy.errors import ConfigError, TrioproxyError
+
+if TYPE_CHECKING:
+    from trioproxy.config.schema import Config
+
+F = TypeVar("F", bound=Callable[..., Any])
+DIALECTS: Final = ("chat", "responses")
+UNBOUND: Final = 2
+INTERRUPTED: Final = 130
+
+
+class Command(click.Command):
+    """A command whose help ends with examples."""
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = tuple(examples)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples, each on a line that can be copied."""
+        with formatter.section("Examples" if len(self.examples) > 1 else "Example"):
+            for example in self.examples:
+                formatter.write(f"{'':>{formatter.current_indent}}trioproxy {example}\n")
+
+
+class Commands(click.Group):
+    """Commands in the order of their definition, whose failures are told in a line each."""
+
+    command_class = Command
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which people meet them."""
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; see the module's rules for what becomes of an exception."""
+        try:
+            return super().invoke(ctx)
+        except (TrioproxyError, OSError, KeyboardInterrupt, BaseExceptionGroup) as exc:
+            leaves = list(_leaves(exc))
+            if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
+                ctx.exit(INTERRUPTED)
+            if not all(isinstance(leaf, TrioproxyError | OSError) for leaf in leaves):
+                raise
+            for leaf in leaves:
+                click.echo(f"trioproxy: {said(leaf)}", err=True)
+            ctx.exit(max(leaf.code if isinstance(leaf, CommandError) else 1 for leaf in leaves))
+
+
+class CommandError(TrioproxyError):
+    """Why a command cannot do what it should, as a sentence for the user; `code` is the exit code."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def said(exc: BaseException) -> str:
+    """An exception as a person wants to read it."""
+    if isinstance(exc, ConfigError):
+        count = len(exc.problems)
+        return f"{count} mistake{'s' if count > 1 else ''} in the configuration\n" + "\n".join(f"  {problem}" for problem in exc.problems)
+    if isinstance(exc, OSError) and exc.strerror:
+        return f"{exc.filename}: {exc.strerror}" if exc.filename else exc.strerror
+    return str(exc) or type(exc).__name__
+
+
+def _leaves(exc: BaseException) -> Iterator[BaseException]:
+    if isinstance(exc, BaseExceptionGroup):
+        for part in exc.exceptions:
+            yield from _leaves(part)
+    else:
+        yield exc
+
+
+def _with_backends(command: F) -> F:
+    """The options that say where answers come from."""
+    path = click.Path(exists=True, dir_okay=False, path_type=Path)
+    command = click.option("--backend", "-b", "backends", metavar="[DIALECT=]URL", multiple=True, help="A backend without a file; may be repeated.")(command)
+    return click.option("--config", "-c", "path", type=path, envvar="TRIOPROXY_CONFIG", help="A TOML file; without one --backend, or a simulated model.")(
+        command
+    )
+
+
+def _config(path: Path | None, backends: tuple[str, ...], **flags: Any) -> Config:
+    """What the options mean; cattrs and tomllib are loaded only for a file.
+
+    Raises:
+        ConfigError: all that is wrong with it.
+    """
+    from trioproxy.config.flags import default_config, override
+
+    if path is None or backends:
+        listen = flags.pop("listen", ())
+        if path is not None and click.get_current_context().get_parameter_source("path") is not click.core.ParameterSource.ENVIRONMENT:
+            raise click.UsageError("--config and --backend exclude each other: a file names its own backends")
+        return default_config(listen, backends, **flags)
+    from trioproxy.config.load import load
+
+    return override(load(path), **flags)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, message="trioproxy %(version)s")
+def main() -> None:
+    """A self-hosted gateway for language models.
+
+    It speaks Chat Completions and Responses to clients, and either of them to backends.
+    """
+
+
+@main.command(examples=["serve", "serve --backend https://api.openai.com --listen 127.0.0.1:9000", "serve --config trioproxy.toml --access-log human"])
+@_with_backends
+@click.option("--listen", "-l", metavar="HOST:PORT", multiple=True, help="Where to listen; may be repeated; port 0 takes a free one. [127.0.0.1:8080]")
+@click.option("--access-log", type=click.Choice(["off", "human", "json"]), help="One line per exchange on stderr. [off]")
+@click.option("--allow-anonymous", is_flag=True, help="Serve clients without a key also beyond this machine.")
+def serve(path: Path | None, backends: tuple[str, ...], listen: tuple[str, ...], access_log: str | None, *, allow_anonymous: bool) -> None:
+    """Run the gateway.
+
+    The first line on stdout is the URL it listens on. SIGTERM stops it when what runs has ended (server.grace_s at most), SIGHUP or a changed file makes it
+    read its configuration again.
+    """
+    from trioproxy.cli.serve import run
+
+    def read() -> Config:
+        return _config(path, backends, listen=listen, access_log=access_log, allow_anonymous=allow_anonymous)
+
+    run(read(), read)
+
+
+@main.command(examples=["check trioproxy.toml"])
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+def check(path: Path) -> None:
+    """Read a configuration and name every mistake in it.
+
+    Prints what the file means, with keys masked, or all that is wrong with it (exit code 1). Nothing is started and nobody is asked.
+    """
+    from trioproxy.cli.show import summary
+    from trioproxy.config.load import load
+
+    config = load(path)
+    for warning in config.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    click.echo(f"ok: {path}")
+    click.echo(summary(config))
+
+
+@main.command(examples=["explain fast --config trioproxy.toml"])
+@click.argument("model")
+@_with_backends
+@click.option("--json", "as_json", is_flag=True, help="The same as one JSON document.")
+def explain(model: str, path: Path | None, backends: tuple[str, ...], *, as_json: bool) -> None:
+    """Tell where a model's requests go, and what happens when that fails.
+
+    Shows the route, the candidates in their order, what is translated and what is passed through, and what follows each outcome of an attempt.
+    """
+    from trioproxy.cli.explain import run
+
+    run(_config(path, backends), model, as_json=as_json)
+
+
+@main.command(examples=['ask demo "Name three rivers."', 'ask gpt-mini "Name three rivers." --backend http://127.0.0.1:8080'])
+@click.argument("model")
+@click.argument("text")
+@_with_backends
+@click.option("--instructions", "-i", help="What the model is told beforehand.")
+def ask(model: str, text: str, path: Path | None, backends: tuple[str, ...], instructions: str | None) -> None:
+    """Ask a model, and print its words as they come.
+
+    Thoughts and tool calls go to stderr. TEXT `-` is read from stdin. The exit code is 1 when the answer is a fault. A gateway that runs already is a backend
+    like any other.
+    """
+    from trioproxy.cli.ask import run
+
+    if text == "-":
+        text = sys.stdin.read()
+    click.get_current_context().exit(run(_config(path, backends), model, text, instructions))
+
+
+@main.command(examples=["translate --from chat --to responses < dump.sse", "translate --from responses --to chat --kind request < request.json"])
+@click.option("--from", "source", type=click.Choice(DIALECTS), required=True, help="The dialect of what comes in.")
+@click.option("--to", "target", type=click.Choice(DIALECTS), required=True, help="The dialect to write.")
+@click.option("--kind", type=click.Choice(["stream", "response", "request"]), default="stream", show_default=True, help="What stdin holds.")
+@click.option("--quirk", "quirks", multiple=True, help="A deviation of the backend that the bytes come from (of a request: go to); may be repeated.")
+def translate(source: str, target: str, kind: str, quirks: tuple[str, ...]) -> None:
+    """Translate what stdin holds, and write it to stdout; no network.
+
+    What could not be carried over is listed on stderr. The exit code is 1 when the input is not of its dialect, or tells of a fault.
+    """
+    from trioproxy.cli.translate import run
+
+    click.get_current_context().exit(run(source, target, kind, frozenset(quirks)))
+
+
+@main.command(examples=["mock --listen 127.0.0.1:9001 --speed 10"])
+@click.option("--listen", "-l", metavar="HOST:PORT", default="127.0.0.1:8081", show_default=True, help="Where to listen; port 0 takes a free one.")
+@click.option("--dialect", type=click.Choice([*DIALECTS, "both"]), default="both", show_default=True, help="What it speaks.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Another seed gives other answers.")
+@click.option("--speed", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="2 answers twice as fast, inf without any delay.")
+def mock(listen: str, dialect: str, seed: int, speed: float) -> None:
+    """Run the simulated backend by itself, to test a gateway or a client against.
+
+    The first line on stdout is its URL. Models are `demo` and `mock`; options in a model's name steer the answer (`mock-n200-d20`: 200 deltas, 20 ms apart).
+    """
+    from trioproxy.cli.mock import run
+
+    run(listen, DIALECTS if dialect == "both" else (dialect,), seed, speed)
+
+
+__all__ = ["main"]

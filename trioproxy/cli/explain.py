@@ -1,0 +1,78 @@
+"""What would happen to a request for a model, in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+import trio
+
+from trioproxy.cli import CommandError
+from trioproxy.config.schema import Config
+from trioproxy.gateway.gateway import open_gateway
+
+
+def run(config: Config, model: str, *, as_json: bool) -> None:
+    """Print where `model` goes.
+
+    Raises:
+        CommandError: nowhere.
+    """
+    doc, others = trio.run(_explain, config, model)
+    if as_json:
+        click.echo(json.dumps(doc, indent=2, ensure_ascii=False))
+    if not doc["candidates"]:
+        raise CommandError(f"no backend serves {model}. {_others(others)}")
+    if not as_json:
+        click.echo("\n".join(_lines(doc)))
+
+
+async def _explain(config: Config, model: str) -> tuple[Mapping[str, Any], list[str]]:
+    async with open_gateway(config) as gateway:
+        return gateway.explain(model), [info.id for info in gateway.house.plan.models()]
+
+
+def _others(names: list[str]) -> str:
+    if not names:
+        return "None of the backends could say which models it has."
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return f"There are: {', '.join(names[:10])}{more}."
+
+
+def _lines(doc: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{doc['model']} is tried at:"
+    for number, candidate in enumerate(doc["candidates"], 1):
+        yield from _candidate(number, candidate)
+    yield "After an attempt, while the client has heard nothing of it:"
+    yield from _rulings(doc["rulings"])
+    yield "Once the model has said something there is no other attempt; a failure then ends the answer with an error of the client's dialect."
+
+
+def _candidate(number: int, candidate: Mapping[str, Any]) -> Iterator[str]:
+    quirks = f", quirks {', '.join(candidate['quirks'])}" if candidate["quirks"] else ""
+    yield f"  {number}. {candidate['backend']} as {candidate['model']} ({candidate['dialect']}{quirks})"
+    for dialect, codec in candidate["codec"].items():
+        yield f"     {dialect} clients: {codec}"
+        for field, fate in candidate["losses"].get(dialect, {}).items():
+            yield f"       {field}: {fate}"
+    for credential in candidate["credentials"]:
+        yield f"     credential {credential['credential']}: {_credential(credential)}"
+
+
+def _credential(credential: Mapping[str, Any]) -> str:
+    facts = [credential["key"] or "no key"]
+    if credential["max_in_flight"] is not None:
+        facts.append(f"{credential['in_flight']} of {credential['max_in_flight']} in flight")
+    if credential["cooling_s"]:
+        facts.append(f"rests for {credential['cooling_s']:.0f} s ({credential['cause']})")
+    facts += [f"rests for {one['model']} for {one['cooling_s']:.0f} s ({one['cause']})" for one in credential["models"]]
+    return ", ".join(facts)
+
+
+def _rulings(rows: list[Mapping[str, Any]]) -> Iterator[str]:
+    for row in rows:
+        if row["stage"] == "held":
+            otherwise = f"; or else {row['otherwise']}" if row["otherwise"] else ""
+            yield f"  {row['outcome']:<13} {row['again']}; cooldown: {row['cool']}{otherwise}"

@@ -1,0 +1,159 @@
+"""The gateway as a process: signals, a changed file, the first lines.
+
+Rule 1: stdout holds the URLs and nothing else, so that a script can read the first line; the rest goes to stderr. Rule 2: a configuration that is wrong never
+replaces one that works. Rule 3: a stop is asked for once; asking again by SIGTERM changes nothing, a second SIGINT means now.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import attrs
+import click
+import trio
+
+from trioproxy.cli import INTERRUPTED, UNBOUND, CommandError, said
+from trioproxy.cli.lines import Lines
+from trioproxy.config.schema import Config
+from trioproxy.errors import TrioproxyError
+from trioproxy.gateway.gateway import Gateway, open_gateway
+from trioproxy.observe.logs import AccessLog
+from trioproxy.observe.record import Record
+
+WATCH_S: Final = 2.0  # between two looks at the file
+SIGNALS: Final = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
+
+
+def run(config: Config, read: Callable[[], Config]) -> None:
+    """Serve until stopped.
+
+    Args:
+        config: what to start with.
+        read: gives the configuration anew, for a reload.
+
+    Raises:
+        CommandError: an address cannot be listened on.
+        click.exceptions.Exit: with 130, when the stop was not waited for.
+    """
+    if not trio.run(Serving(config, read).run):
+        raise click.exceptions.Exit(INTERRUPTED)
+
+
+@attrs.define(eq=False)
+class Serving:
+    """One run of the program.
+
+    Attributes:
+        patient: False once a stop is not waited for.
+    """
+
+    config: Config
+    read: Callable[[], Config]
+    patient: bool = True
+    _stopping: bool = False
+    _interrupts: int = 0
+    _lines: Lines = attrs.field(factory=Lines)
+    _logs: Mapping[str, AccessLog] = attrs.field(init=False)
+    _one_reload: trio.Lock = attrs.field(factory=trio.Lock)
+
+    def __attrs_post_init__(self) -> None:
+        self._logs = {"human": AccessLog(self._lines.offer, "human", time.time), "json": AccessLog(self._lines.offer, "json", time.time)}
+
+    async def run(self) -> bool:
+        """Serve until a signal stops it; the value of `patient`."""
+        # Before anything else: whoever has read our first line may send a signal.
+        with trio.open_signal_receiver(*SIGNALS) as signals:
+            async with trio.open_nursery() as outer:
+                outer.start_soon(self._lines.drain)
+                async with open_gateway(self.config, observers=[self._record]) as gateway, trio.open_nursery() as nursery:
+                    await self._open(gateway, nursery)
+                    await self._heed(signals, gateway, nursery)
+                self._lines.close()
+        return self.patient
+
+    async def _open(self, gateway: Gateway, nursery: trio.Nursery) -> None:
+        try:
+            urls = await nursery.start(gateway.serve)
+        except OSError as exc:
+            raise CommandError(said(exc), UNBOUND) from exc
+        for url in urls:
+            click.echo(url)
+        for warning in self.config.warnings:
+            self._tell(f"warning: {warning}")
+        self._tell(hint(urls[0], gateway))
+        if self.config.path is not None:
+            nursery.start_soon(self._watch, self.config.path, gateway)
+
+    async def _heed(self, signals: AsyncIterator[int], gateway: Gateway, nursery: trio.Nursery) -> None:
+        async for number in signals:
+            if number == getattr(signal, "SIGHUP", None):
+                nursery.start_soon(self._reload, gateway)
+                continue
+            self._interrupts += number == signal.SIGINT
+            if self._interrupts > 1:
+                self.patient = False
+                nursery.cancel_scope.cancel(reason="interrupted twice")
+                return
+            if not self._stopping:
+                self._stopping = True
+                nursery.start_soon(self._stop, gateway, nursery.cancel_scope)
+
+    async def _stop(self, gateway: Gateway, scope: trio.CancelScope) -> None:
+        await gateway.stop(self.config.server.grace_s)
+        scope.cancel(reason="stopped")
+
+    async def _watch(self, path: Path, gateway: Gateway) -> None:
+        seen = _stamp(path)
+        while True:
+            await trio.sleep(WATCH_S)
+            # A file that is gone is being replaced, or a mistake: what was read stays.
+            if (stamp := _stamp(path)) is not None and stamp != seen:
+                seen = stamp
+                await self._reload(gateway)
+
+    async def _reload(self, gateway: Gateway) -> None:
+        async with self._one_reload:
+            try:
+                config = await trio.to_thread.run_sync(self.read)
+                gateway.replan(config)
+            except (TrioproxyError, ValueError) as exc:
+                self._tell(f"not reloaded, the old configuration stays: {said(exc)}")
+                return
+            if config.server.listen != self.config.server.listen:
+                self._tell("the addresses to listen on change with the next start")
+            self.config = config
+            self._tell("configuration read again")
+            for warning in config.warnings:
+                self._tell(f"warning: {warning}")
+
+    def _record(self, record: Record) -> None:
+        if log := self._logs.get(self.config.server.access_log):
+            log(record)
+
+    def _tell(self, text: str) -> None:
+        self._lines.offer(f"trioproxy: {text}\n")
+
+
+def hint(url: str, gateway: Gateway) -> str:
+    """A line for the shell whose answer streams at once."""
+    models = gateway.house.plan.models()
+    configured = [model.name for model in gateway.config.models if "*" not in model.name]
+    model = configured[0] if configured else models[0].id if models else "MODEL"
+    body = json.dumps({"model": model, "stream": True, "messages": [{"role": "user", "content": "Hello!"}]}, ensure_ascii=False)
+    key = '-H "authorization: Bearer $KEY" ' if gateway.config.clients else ""
+    return f"try: curl -N {url}/v1/chat/completions {key}-H content-type:application/json -d {shlex.quote(body)}"
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino

@@ -1,0 +1,58 @@
+"""A configuration in words, for `check`. Keys are masked, digests are left out."""
+
+from __future__ import annotations
+
+from trioproxy.config.schema import BackendConfig, ClientConfig, Config, CredentialConfig, ModelConfig
+from trioproxy.config.units import show_seconds
+
+
+def summary(config: Config) -> str:
+    """What `config` means, a line for each thing, without a line break at its end."""
+    server = config.server
+    who = f"{len(config.clients)} client{'s' if len(config.clients) != 1 else ''} by key" if config.clients else "everybody"
+    lines = [f"listens on {', '.join(server.listen)} for {who}; stops within {show_seconds(server.grace_s)}"]
+    lines += map(_client, config.clients)
+    for backend in config.backends:
+        lines += _backend(backend)
+    lines += map(_model, config.models)
+    other = f"go to backend {config.default_backend}" if config.default_backend else "are refused"
+    lines.append(f"models that nobody lists {other}")
+    if config.rules:
+        lines.append(f"rules: {len(config.rules)}, looked at before the built-in ones")
+    return "\n".join(lines)
+
+
+def _client(client: ClientConfig) -> str:
+    return f"client {client.name}: {', '.join(client.models)}"
+
+
+def _backend(backend: BackendConfig) -> list[str]:
+    where = "simulated" if backend.simulated else backend.origin
+    speaks = "asked for its dialect" if backend.dialect == "auto" else backend.dialect
+    facts = [speaks, *(f"quirk {quirk}" for quirk in backend.quirks)]
+    if backend.pass_through is False:
+        facts.append("always translated")
+    lines = [f"backend {backend.name}: {where} ({', '.join(facts)})"]
+    keys = [credential for credential in backend.credentials if credential.secret is not None]
+    if len(keys) > 1:
+        lines[0] += f", {backend.strategy} over {len(keys)} keys"
+    return lines + [_credential(credential) for credential in keys]
+
+
+def _credential(credential: CredentialConfig) -> str:
+    assert credential.secret is not None
+    kept = "in the file" if credential.source is not None and credential.source.kind == "literal" else f"from {credential.source}"
+    facts = [f"{credential.secret.masked} {kept}"]
+    if credential.weight != 1:
+        facts.append(f"weight {credential.weight}")
+    if credential.tier:
+        facts.append(f"tier {credential.tier}")
+    if credential.max_in_flight is not None:
+        facts.append(f"at most {credential.max_in_flight} at a time")
+    if credential.models != ("*",):
+        facts.append(f"for {', '.join(credential.models)}")
+    return f"  key {credential.name}: {', '.join(facts)}"
+
+
+def _model(model: ModelConfig) -> str:
+    return f"model {model.name}: {', then '.join('/'.join(pair) for pair in model.serve)}"
