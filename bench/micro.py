@@ -11,6 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,10 @@ def request_body(size: int) -> bytes:
 def framing() -> Iterator[Stage]:
     frames, cutter = Frames(LIMIT), Cutter(LIMIT)
     one, many = DELTAS[0], b"".join(DELTAS)
-    yield "Frames.feed, one frame", 1, lambda: frames.feed(one)
-    yield f"Frames.feed, {MANY} frames, each", MANY, lambda: frames.feed(many)
-    yield "Cutter.feed, one frame", 1, lambda: cutter.feed(one)
-    yield f"Cutter.feed, {MANY} frames, each", MANY, lambda: cutter.feed(many)
+    yield "Frames.feed, one frame", 1, partial(frames.feed, one)
+    yield f"Frames.feed, {MANY} frames, each", MANY, partial(frames.feed, many)
+    yield "Cutter.feed, one frame", 1, partial(cutter.feed, one)
+    yield f"Cutter.feed, {MANY} frames, each", MANY, partial(cutter.feed, many)
 
 
 def chunks() -> Iterator[Stage]:
@@ -69,8 +70,8 @@ def chunks() -> Iterator[Stage]:
     one, many = chunk(DELTAS[0]), b"".join(map(chunk, DELTAS))
     whole = chunk(b"x" * 1000) + LAST_CHUNK
     yield "chunk()", 1, lambda: chunk(DELTAS[0])
-    yield "ChunkedReader.feed, one chunk", 1, lambda: reader.feed(one)
-    yield f"ChunkedReader.feed, {MANY} chunks, each", MANY, lambda: reader.feed(many)
+    yield "ChunkedReader.feed, one chunk", 1, partial(reader.feed, one)
+    yield f"ChunkedReader.feed, {MANY} chunks, each", MANY, partial(reader.feed, many)
     yield "ChunkedReader, a whole body", 1, lambda: ChunkedReader().feed(whole)
 
 
@@ -83,8 +84,8 @@ def bodies() -> Iterator[Stage]:
     for size in (1_000, 200_000):
         raw = request_body(size)
         doc = loads(raw)
-        yield f"loads, {size:,} bytes", 1, lambda raw=raw: loads(raw)
-        yield f"splice_model, {size:,} bytes", 1, lambda raw=raw, doc=doc: splice_model(raw, doc, "other")
+        yield f"loads, {size:,} bytes", 1, partial(loads, raw)
+        yield f"splice_model, {size:,} bytes", 1, partial(splice_model, raw, doc, "other")
 
 
 def decode() -> Iterator[Stage]:
@@ -92,7 +93,7 @@ def decode() -> Iterator[Stage]:
     for name, data, times in (("one frame", DELTAS[0], 1), (f"{MANY} frames, each", many, MANY)):
         decoder = DIALECTS["chat"].Decoder(LIMIT, NO_QUIRKS)
         decoder.feed(OPENING)
-        yield f"chat Decoder.feed, {name}", times, lambda decoder=decoder, data=data: decoder.feed(data)
+        yield f"chat Decoder.feed, {name}", times, partial(decoder.feed, data)
 
 
 def setting() -> Setting:
@@ -105,10 +106,10 @@ def encode() -> Iterator[Stage]:
     for name in sorted(DIALECTS):
         encoder = DIALECTS[name].Encoder(setting())
         encoder.encode(opening)
-        yield f"{name} Encoder.encode, one event", 1, lambda encoder=encoder: encoder.encode(events[:1])
+        yield f"{name} Encoder.encode, one event", 1, partial(encoder.encode, events[:1])
         encoder = DIALECTS[name].Encoder(setting())
         encoder.encode(opening)
-        yield f"{name} Encoder.encode, {MANY} events, each", len(events), lambda encoder=encoder: encoder.encode(events)
+        yield f"{name} Encoder.encode, {MANY} events, each", len(events), partial(encoder.encode, events)
 
 
 def translate() -> Iterator[Stage]:
@@ -121,7 +122,6 @@ def translate() -> Iterator[Stage]:
         for delta in DELTAS:
             encoder.encode(decoder.feed(delta))
         encoder.encode(decoder.feed(CLOSING) + decoder.finish())
-        encoder.finish()
 
     yield f"chat → responses, an answer of {MANY} deltas", 1, answer
     yield f"the same, per delta (all {MANY} share the opening and the end)", MANY, answer
@@ -131,8 +131,8 @@ def scan() -> Iterator[Stage]:
     scanner = DIALECTS["chat"].Scanner(LIMIT)
     scanner.feed(OPENING + DELTAS[0])
     many = b"".join(DELTAS)
-    yield "chat Scanner.feed, one frame", 1, lambda: scanner.feed(DELTAS[0])
-    yield f"chat Scanner.feed, {MANY} frames, each", MANY, lambda: scanner.feed(many)
+    yield "chat Scanner.feed, one frame", 1, partial(scanner.feed, DELTAS[0])
+    yield f"chat Scanner.feed, {MANY} frames, each", MANY, partial(scanner.feed, many)
 
 
 STAGES: dict[str, Callable[[], Iterator[Stage]]] = {
