@@ -68,6 +68,12 @@ def test_a_retry_after_whatever_is_known(known, said, told):
     assert exhausted(Fault(FaultKind.RATE_LIMITED, "", retry_after_s=said), known).retry_after_s == told
 
 
+def test_a_queue_that_was_full_is_429_whoever_else_rests():
+    assert exhausted(None, None, [], busy=True).http_status == 429
+    assert exhausted(None, None, [cooling(FaultKind.UPSTREAM)], busy=True).http_status == 429
+    assert exhausted(Fault(FaultKind.TIMEOUT, ""), None, [], busy=True).http_status == 504
+
+
 def test_what_was_tried_in_words():
     told = exhausted(None, 11.2, [COOLING, BUSY, Reason("groq", "", State.NONE), Reason("up", "c", State.TRIED)], model="x")
     assert (

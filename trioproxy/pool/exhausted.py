@@ -75,7 +75,7 @@ _TOLD: Final[Mapping[FaultKind, tuple[FaultKind, str | None]]] = MappingProxyTyp
 )
 
 
-def exhausted(last: Fault | None, retry_after_s: float | None, reasons: Sequence[Reason] = (), *, model: str = "") -> Fault:
+def exhausted(last: Fault | None, retry_after_s: float | None, reasons: Sequence[Reason] = (), *, model: str = "", busy: bool = False) -> Fault:
     """The fault to send when no attempt is left.
 
     Args:
@@ -83,20 +83,22 @@ def exhausted(last: Fault | None, retry_after_s: float | None, reasons: Sequence
         retry_after_s: seconds until the first credential recovers, None when that is unknown.
         reasons: why each credential cannot be used now.
         model: the name the client used.
+        busy: some credential is well and only full.
     """
     if last is not None and last.kind not in _TOLD:
         return last  # the request's own fault: nothing was exhausted
-    kind, code = _TOLD[last.kind] if last is not None else _unheard(reasons)
+    kind, code = _TOLD[last.kind] if last is not None else _unheard(reasons, busy)
     if retry_after_s is None and last is not None:
         retry_after_s = last.retry_after_s
     hinted = kind in _THROTTLED or kind is FaultKind.OVERLOADED
     hint = max(1.0, retry_after_s or 0.0) if hinted else None
-    return Fault(kind, _sentence(model, last, reasons), code=code, retry_after_s=hint, raw=last.raw if last is not None else None)
+    param = "model" if kind is FaultKind.NOT_FOUND else None
+    return Fault(kind, _sentence(model, last, reasons), code=code, param=param, retry_after_s=hint, raw=last.raw if last is not None else None)
 
 
-def _unheard(reasons: Sequence[Reason]) -> tuple[FaultKind, str | None]:
+def _unheard(reasons: Sequence[Reason], busy: bool) -> tuple[FaultKind, str | None]:
     """Kind and code when this exchange itself has not asked anybody: what the credentials rest for decides."""
-    if any(reason.state in (State.BUSY, State.PROBING) for reason in reasons):
+    if busy or any(reason.state in (State.BUSY, State.PROBING) for reason in reasons):
         return FaultKind.RATE_LIMITED, "rate_limit_exceeded"
     causes = {reason.cause for reason in reasons if reason.cause is not None}
     if not causes:

@@ -69,7 +69,7 @@ class _Unavailable:
 
     def told(self, last: Fault | None = None) -> Fault:
         """The fault to send if the exchange gives up here, after a last attempt that failed with `last`."""
-        return exhausted(last, self.retry_after_s, self.reasons, model=self.want.model)
+        return exhausted(last, self.retry_after_s, self.reasons, model=self.want.model, busy=isinstance(self, Wait) and self.busy)
 
     @property
     def fault(self) -> Fault:
