@@ -8,88 +8,21 @@ Rule 3: a cooling credential is never picked, but for one exchange on probation.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import Final
 
 import attrs
 
-from trioproxy.model.fault import Fault, FaultKind
+from trioproxy.model.fault import FaultKind
 from trioproxy.model.limits import Retry
 from trioproxy.pool.credential import Credential, Secret
-from trioproxy.pool.exhausted import Reason, State, exhausted
+from trioproxy.pool.exhausted import Reason, State
 from trioproxy.pool.health import Cooldown, Health
 from trioproxy.pool.outcome import Abandoned, Outcome, Refused, Served, Stage, Throttled, Unauthorized
 from trioproxy.pool.ruling import Again, Cooldowns, Cooling, Dice, Ruling, cooldown_s, rule
 from trioproxy.pool.strategy import DEFAULT_STRATEGY, STRATEGIES, Strategy, sticky
+from trioproxy.pool.want import Candidate, Nobody, Wait, Want
 
-
-@attrs.frozen
-class Candidate:
-    """Where a request may go: a backend's name, and the model as that backend calls it."""
-
-    backend: str
-    model: str
-
-
-Tried: TypeAlias = frozenset[tuple[int, str]]  # (index of the candidate, name of the credential)
-
-
-@attrs.frozen
-class Want:
-    """What an exchange asks for.
-
-    Attributes:
-        candidates: in order of preference.
-        tried: what must not be picked again; `Lease.key` is such a pair.
-        affinity: exchanges with the same key share a credential where they can; None for those without.
-        model: the name the client used, for messages.
-    """
-
-    candidates: tuple[Candidate, ...]
-    tried: Tried = frozenset()
-    affinity: str | None = None
-    model: str = ""
-
-
-@attrs.frozen
-class _Unavailable:
-    want: Want
-    now: float
-    until: float | None
-    reasons: tuple[Reason, ...]
-
-    @property
-    def why(self) -> str:
-        """The reasons, in one line."""
-        return ", ".join(map(str, self.reasons))
-
-    @property
-    def retry_after_s(self) -> float | None:
-        """Seconds from the asking until the earliest recovery."""
-        return None if self.until is None else max(0.0, self.until - self.now)
-
-    def told(self, last: Fault | None = None) -> Fault:
-        """The fault to send if the exchange gives up here, after a last attempt that failed with `last`."""
-        return exhausted(last, self.retry_after_s, self.reasons, model=self.want.model, busy=isinstance(self, Wait) and self.busy)
-
-    @property
-    def fault(self) -> Fault:
-        """The fault to send if the exchange gives up here without an attempt of its own."""
-        return self.told()
-
-
-@attrs.frozen
-class Wait(_Unavailable):
-    """Nobody is free, but somebody untried will be.
-
-    `until` is the earliest end of a cooldown (None when none of them cools); `busy` is True when a release may help earlier.
-    """
-
-    busy: bool = False
-
-
-@attrs.frozen
-class Nobody(_Unavailable):
-    """All were tried, or there are none. `until` is when the first of the tried recovers, None when none of them cools."""
+__all__ = ["Candidate", "Lease", "Nobody", "Pool", "Standing", "Wait", "Want"]
 
 
 @attrs.define(eq=False)
