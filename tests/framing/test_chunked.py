@@ -195,3 +195,11 @@ def test_what_is_accepted_h11_reads_the_same() -> None:
         accepted += 1
         assert found == by_h11(bytes(wire)), bytes(wire)
     assert accepted > 200
+
+
+def test_remembered_sizes_are_few() -> None:
+    for size in range(5000):
+        ChunkedReader().feed(b"%x\r\n" % size)
+        ChunkedReader().feed(b"%x;a\r\n" % size)
+    assert len(chunked._sizes) <= 11_154
+    assert max(map(len, chunked._sizes)) == chunked._DIGITS_KEPT
