@@ -99,7 +99,7 @@ class ChatDecoder:
             text = _only_text(doc, assembly.tier)
             if text:
                 out.append(TextDelta(assembly.message, text))
-                if self._learn and not (self._head and payload.startswith(self._head[6:])):
+                if self._learn:
                     self._study(payload, doc, text)
                 return
         if name == b"error":
@@ -121,6 +121,8 @@ class ChatDecoder:
 
     def _study(self, payload: bytes, doc: dict[str, Any], text: str) -> None:
         """Learn the form of an ordinary text chunk, if its text stands in one place only."""
+        if self._head and payload.startswith(self._head[6:]) and payload.endswith(self._tail[:-2]):
+            return  # known; its text was not plain, or it came among other frames
         self._learn -= 1
         marks = [match.end() for match in _MARK.finditer(payload)]
         spelt = orjson.dumps(text)[1:-1]
