@@ -1,0 +1,137 @@
+"""Whoever leaves, in whatever phase: the backend hears of it, the lease comes back, nobody is blamed and nothing is left."""
+
+import pytest
+import trio
+
+from tests.relay.scripts import ASK, ASK_STREAM, DONE, RESPOND_STREAM, ROLE, STOP, plain, said, stream, text_of
+from tests.relay.test_faults import CHAT, chat, limited
+from trioproxy.model.events import Finished, TextDelta
+from trioproxy.model.limits import Limits
+from trioproxy.model.request import Request
+from trioproxy.testing.memory import memory_gateway
+from trioproxy.testing.scripted import Script, ScriptedBackend, Sleep
+from trioproxy.testing.sweep import sweep
+
+PHASES = {
+    "connecting": Script((), before=(Sleep(),)),
+    "holding": Script.of(ROLE, Sleep()),
+    "flowing": Script.of(ROLE, *said("one"), Sleep()),
+}
+
+
+def unblamed(house):
+    pool = house.gateway.house.pool
+    assert pool.leases == 0
+    assert all(not state.cooling_s and not state.models and not state.failed for state in pool.states(trio.current_time()))
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
+@pytest.mark.parametrize("phase", PHASES)
+async def test_leaving_cancels_the_backend(autojump_clock, phase, path):
+    backend = chat(PHASES[phase])
+    async with memory_gateway(backend) as house:
+        visit = await house.send(path, {**ASK_STREAM, **RESPOND_STREAM})
+        await trio.sleep(0.5)
+        await visit.hang_up()
+        await trio.sleep(0.05)
+        assert backend.calls[0].dropped
+        assert house.records[0].outcome == "abandoned"
+        unblamed(house)
+
+
+async def test_leaving_while_waiting_for_a_lease_gives_up_the_place(autojump_clock):
+    backend = chat(Script.of(ROLE, *said("slow"), Sleep(10), STOP, DONE), stream("third"))
+    async with memory_gateway(backend, keys=limited("a")) as house:
+        first = await house.send("/v1/chat/completions", ASK_STREAM)
+        await trio.sleep(0.1)
+        second = await house.send("/v1/chat/completions", ASK_STREAM)
+        await trio.sleep(0.1)
+        third = await house.send("/v1/chat/completions", ASK_STREAM)
+        await trio.sleep(0.1)
+        assert len(house.gateway.house.turnstile) == 2
+        await second.hang_up()
+        await trio.sleep(0.1)
+        assert len(house.gateway.house.turnstile) == 1
+        assert text_of(await third.rest()) == "third"
+        assert len(backend.calls) == 2
+        await first.rest()
+        unblamed(house)
+
+
+async def test_a_queue_has_a_bound_in_number_and_in_time(autojump_clock):
+    backend = chat(Script.of(ROLE, *said("slow"), Sleep(100), STOP, DONE))
+    async with memory_gateway(backend, keys=limited("a"), limits=Limits(queued=1, queue_s=20)) as house:
+        first = await house.send("/v1/chat/completions", ASK_STREAM)
+        await trio.sleep(0.1)
+        second = await house.send("/v1/chat/completions", ASK)
+        await trio.sleep(0.1)
+        full = await house.post("/v1/chat/completions", ASK)
+        assert (full.status, full.headers["retry-after"]) == (429, "1")
+        late = await second.rest()
+        assert (late.status, int(late.headers["retry-after"]) >= 1) == (429, True)
+        assert 20 <= trio.current_time() < 30
+        await first.hang_up()
+
+
+async def test_a_half_closed_client_counts_as_gone_unless_told_otherwise(autojump_clock):
+    backend = chat(Script.of(ROLE, Sleep(5), *said("x"), STOP, DONE))
+    async with memory_gateway(backend) as house:
+        visit = await house.send("/v1/chat/completions", ASK_STREAM)
+        await trio.sleep(1)
+        await visit.stream.send_eof()
+        await trio.sleep(0.1)
+        assert backend.calls[0].dropped
+
+
+async def test_a_pipelined_request_waits_its_turn_and_is_no_sign_of_leaving(autojump_clock):
+    backend = chat(Script.of(ROLE, Sleep(2), *said("one"), STOP, DONE), plain("two"))
+    async with memory_gateway(backend) as house:
+        stream_ = house.connect()
+        bodies = [b'{"model":"m","stream":true,"messages":[{"role":"user","content":"x"}]}', b'{"model":"m","messages":[{"role":"user","content":"x"}]}']
+        requests = [b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body) for body in bodies]
+        await stream_.send_all(b"".join(requests))
+        data = b""
+        while data.count(b"HTTP/1.1 200 OK") < 2 or b'"two"' not in data:
+            data += await stream_.receive_some()
+        assert data.index(b'"one"') < data.index(b'"two"')
+        assert [record.outcome for record in house.records] == ["served", "served"]
+
+
+async def test_asking_in_process_and_leaving_early_cancels_the_backend(autojump_clock):
+    backend = chat(stream("a", "b"), Script.of(ROLE, *said("one"), Sleep()))
+    async with memory_gateway(backend) as house:
+        async with house.gateway.ask(Request.of("m", "hi")) as batches:
+            events = [event async for batch in batches for event in batch]
+        assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "ab"
+        assert isinstance(events[-1], Finished)
+        async with house.gateway.ask(Request.of("m", "hi")) as batches:
+            async for batch in batches:
+                if any(isinstance(event, TextDelta) for event in batch):
+                    break
+        assert backend.calls[1].dropped
+        unblamed(house)
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
+async def test_cancelled_at_every_step_the_house_stays_in_order(path):
+    worlds = []
+
+    async def once():
+        backend = ScriptedBackend("b", CHAT, [Script.plain(b"{}", 500), stream("a", "b")])
+        worlds.append([backend, None])
+        async with memory_gateway(backend, keys=limited("x", "y")) as house:
+            worlds[-1][1] = house
+            answer = await house.post(path, {**ASK_STREAM, **RESPOND_STREAM})
+            assert text_of(answer) == "ab"
+
+    def check():
+        backend, house = worlds[-1]
+        assert not backend.leaks
+        assert all(call.closes <= 1 for call in backend.calls)
+        if house is not None:
+            assert house.gateway.house.pool.leases == 0
+            assert len(house.gateway.house.metronome) == 0
+            assert len(house.gateway.house.turnstile) == 0
+            assert len(house.records) <= 1
+
+    assert await sweep(once, check) > 30
