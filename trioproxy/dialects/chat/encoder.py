@@ -16,10 +16,10 @@ from typing import Any, Final
 import orjson
 
 from trioproxy.dialects.base import Setting
+from trioproxy.dialects.chat.emulation import Restorer, flat_name
 from trioproxy.dialects.chat.facts import write_annotation, write_logprobs, write_usage
 from trioproxy.dialects.chat.faults import error_frame
 from trioproxy.dialects.chat.messages_read import DIALECT
-from trioproxy.dialects.emulation import Restorer, flat_name
 from trioproxy.model.events import (
     Annotated,
     ArgumentsDelta,

@@ -14,8 +14,8 @@ from typing import Any, Final
 import attrs
 import orjson
 
+from trioproxy.dialects.chat.emulation import custom_arguments, flat_name
 from trioproxy.dialects.chat.messages_read import DIALECT
-from trioproxy.dialects.emulation import custom_arguments, flat_name
 from trioproxy.dialects.shape import refuse, unsupported, unsupported_value
 from trioproxy.model.items import Audio, File, ForeignItem, ForeignPart, Image, Item, Message, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
 

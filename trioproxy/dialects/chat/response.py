@@ -8,10 +8,10 @@ import orjson
 
 from trioproxy.dialects.base import NO_QUIRKS, Setting
 from trioproxy.dialects.chat.assembly import Assembly
+from trioproxy.dialects.chat.emulation import flat_name
 from trioproxy.dialects.chat.encoder import finish_word, is_legacy, read_details, restorer_of
 from trioproxy.dialects.chat.facts import write_annotation, write_logprobs, write_usage
 from trioproxy.dialects.chat.messages_read import DIALECT
-from trioproxy.dialects.emulation import flat_name
 from trioproxy.errors import RemoteProtocolError
 from trioproxy.framing.json import BadJson, loads
 from trioproxy.model.events import Event

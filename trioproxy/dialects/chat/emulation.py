@@ -1,7 +1,7 @@
 """Tools that a backend does not know, and the way back.
 
-A backend without custom tools is shown a function with one string, `input`; one without namespaces is shown the name `namespace__name`. The model's call
-then comes back under that disguise. `Restorer` takes it off again, in the stream, for the client that declared the tool.
+A backend without custom tools is shown a function with one string, `input`; one without namespaces (and Chat knows none) is shown `namespace__name`.
+The model's call then comes back under that disguise. `Restorer` takes it off again for a client that declared the tool as custom.
 
 Rule 1: a disguise is a function of the tool's declaration alone, so no table has to survive from request to answer.
 Rule 2: arguments that are not such an object are handed on as they are: a model's mistake belongs to the client, who can tell it so.
@@ -47,33 +47,28 @@ def custom_input(arguments: str) -> str:
 
 
 class Restorer:
-    """Feed it every event of one stream: calls of disguised tools come out as the client declared them.
+    """Feed it every event of one stream: calls of disguised custom tools come out as custom ones.
 
-    The input of a custom tool comes out in one piece, when the call closes: a JSON string cannot be undone character by character without reading it all.
+    Their input comes out in one piece, when the call closes: a JSON string cannot be undone character by character without reading it all.
     """
 
-    def __init__(self, custom: Collection[str] = (), namespaced: Mapping[str, tuple[str, str]] = MappingProxyType({})) -> None:
-        """Know the disguises.
-
-        Args:
-            custom: flat names of the custom tools.
-            namespaced: flat name → (namespace, name) of each namespaced tool.
-        """
+    def __init__(self, custom: Collection[str]) -> None:
+        """Know the flat names of the custom tools."""
         self._custom = frozenset(custom)
-        self._namespaced = namespaced
         self._kept: dict[int, list[str]] = {}  # arguments of custom tools' calls that are open
 
     def __bool__(self) -> bool:
         """Whether there is anything to restore."""
-        return bool(self._custom or self._namespaced)
+        return bool(self._custom)
 
     def feed(self, events: list[Event]) -> list[Event]:
         """The events as the client should see them."""
         out: list[Event] = []
         for event in events:
             match event:
-                case ItemOpened():
-                    out.append(self._opened(event))
+                case ItemOpened(kind=ItemKind.FUNCTION) if flat_name(event.namespace, event.name) in self._custom:
+                    self._kept[event.index] = []
+                    out.append(ItemOpened(event.index, ItemKind.CUSTOM, event.id, event.name, event.item_id, event.namespace))
                 case ArgumentsDelta() if event.index in self._kept:
                     self._kept[event.index].append(event.text)
                 case ItemClosed() if event.index in self._kept:
@@ -83,27 +78,11 @@ class Restorer:
                     out.append(event)
         return out
 
-    def _opened(self, event: ItemOpened) -> ItemOpened:
-        if event.kind not in (ItemKind.FUNCTION, ItemKind.CUSTOM):
-            return event
-        kind, name, namespace = event.kind, event.name, event.namespace
-        if kind is ItemKind.FUNCTION and flat_name(namespace, name) in self._custom:
-            kind = ItemKind.CUSTOM
-            self._kept[event.index] = []
-        if namespace is None and name in self._namespaced:
-            namespace, name = self._namespaced[name]
-        return ItemOpened(event.index, kind, event.id, name, event.item_id, namespace)
-
     def response(self, response: Response) -> Response:
         """The same for a whole answer."""
         return attrs.evolve(response, items=tuple(self._item(item) for item in response.items))
 
     def _item(self, item: Item) -> Item:
-        if not isinstance(item, ToolCall):
-            return item
-        if item.kind == "function" and flat_name(item.namespace, item.name) in self._custom:
-            item = attrs.evolve(item, kind="custom", arguments=custom_input(item.arguments))
-        if item.namespace is None and item.name in self._namespaced:
-            namespace, name = self._namespaced[item.name]
-            item = attrs.evolve(item, namespace=namespace, name=name)
+        if isinstance(item, ToolCall) and item.kind == "function" and flat_name(item.namespace, item.name) in self._custom:
+            return attrs.evolve(item, kind="custom", arguments=custom_input(item.arguments))
         return item
