@@ -21,7 +21,9 @@ _EXTRA: Final[Mapping[str, frozenset[str]]] = {
     "ResponseCustomToolCall": frozenset({"status"}),
     "ChoiceDelta": frozenset({"reasoning_content", "reasoning", "annotations"}),
     "ChatCompletionMessage": frozenset({"reasoning_content", "reasoning"}),
-    "ToolFunction": frozenset(),
+    # In deltas the classes leave the bytes out; clients of other dialects need them, and the API sends them.
+    "Logprob": frozenset({"bytes"}),
+    "LogprobTopLogprob": frozenset({"bytes"}),
 }
 # Values the API uses in practice beyond the SDK's enumeration: (class, field) → values.
 _BEYOND: Final[Mapping[tuple[str, str], frozenset[str]]] = {

@@ -124,6 +124,6 @@ def _text(text: Mapping[str, Any]) -> dict[str, Any]:
 def _tool(tool: Mapping[str, Any]) -> Mapping[str, Any]:
     if tool.get("type") == "function":
         return {"description": None, "parameters": None, "strict": None} | dict(tool)
-    if tool.get("type") == "namespace":
-        return {"description": ""} | dict(tool) | {"tools": [_tool(inner) for inner in tool.get("tools") or ()]}
+    if tool.get("type") == "namespace" and isinstance(tool.get("tools"), list):
+        return {"description": ""} | dict(tool) | {"tools": [_tool(inner) if isinstance(inner, dict) else inner for inner in tool["tools"]]}
     return tool
