@@ -106,7 +106,7 @@ def test_no_content_before_calls() -> None:
 
 
 def test_namespaced_call_has_one_name() -> None:
-    events = [Started(), ItemOpened(0, ItemKind.FUNCTION, "x", "f", "", "ns"), ItemClosed(0), TOOLS]
+    events: list[Event] = [Started(), ItemOpened(0, ItemKind.FUNCTION, "x", "f", "", "ns"), ItemClosed(0), TOOLS]
     assert deltas(events)[1]["tool_calls"][0]["function"]["name"] == "ns__f"
 
 

@@ -453,7 +453,7 @@ def test_every_quirk_that_concerns_requests_changes_one() -> None:
 
 def test_agent_with_namespaces_and_web_search_is_served() -> None:
     """Codex offers both by habit, beside functions, and leaves the choice to the model."""
-    tools = (attrs.evolve(F, strict=False), attrs.evolve(F, namespace="multi_agent"), SEARCH)
+    tools = (attrs.evolve(F, strict=False), attrs.evolve(F, namespace="multi_agent"), Tool("g", namespace="multi_agent"), SEARCH)
     doc, losses = write(tools=tools, tool_choice=ToolChoice("auto"), parallel_tools=True, store=False, summary="auto", cache_key="k")
-    assert [tool["function"]["name"] for tool in doc["tools"]] == ["f", "multi_agent__f"]
+    assert [tool["function"]["name"] for tool in doc["tools"]] == ["f", "multi_agent__f", "multi_agent__g"]
     assert losses == ("tools[2]", "reasoning.summary")

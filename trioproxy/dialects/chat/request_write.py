@@ -135,10 +135,10 @@ def _tools(request: Request, quirks: frozenset[str], losses: list[str]) -> dict[
     kept = _kept(request, choice, losses)
     if choice is not None and choice.names and not choice.forced:
         # Chat has a word for it, but a backend that does not know it would let the model call anything: so only those tools are sent.
-        kept = [(index, tool) for index, tool in kept if tool.name in choice.names]
+        kept = [(place, tool) for place, tool in kept if tool.name in choice.names]
     if not kept:
         return {}
-    body: dict[str, Any] = {"tools": [_tool(tool, f"tools[{index}]", quirks) for index, tool in kept]}
+    body: dict[str, Any] = {"tools": [_tool(tool, f"tools[{place}]", quirks) for place, tool in kept]}
     _disclose_namespaces([tool for _, tool in kept], losses)
     if choice is not None:
         body["tool_choice"] = _choice(choice, [tool for _, tool in kept], quirks)
@@ -149,13 +149,26 @@ def _tools(request: Request, quirks: frozenset[str], losses: list[str]) -> dict[
 
 def _kept(request: Request, choice: ToolChoice | None, losses: list[str]) -> list[tuple[int, Tool]]:
     """The tools that can be sent. Web search is dropped where the model may do without: agents offer it by habit."""
-    kept = [(index, tool) for index, tool in enumerate(request.tools) if tool.kind != "hosted" or tool.dialect == DIALECT]
-    for index, tool in enumerate(request.tools):
+    places = _places(request.tools)
+    kept = [(place, tool) for place, tool in places if tool.kind != "hosted" or tool.dialect == DIALECT]
+    for place, tool in places:
         if tool.kind == "hosted" and tool.dialect != DIALECT:
             if not (tool.name.startswith("web_search") and kept and (choice is None or choice.mode in ("auto", "none"))):
-                raise unsupported_value(f"tools[{index}]", "This model's backend has no hosted tools of this type.")
-            losses.append(f"tools[{index}]")
+                raise unsupported_value(f"tools[{place}]", "This model's backend has no hosted tools of this type.")
+            losses.append(f"tools[{place}]")
     return kept
+
+
+def _places(tools: tuple[Tool, ...]) -> list[tuple[int, Tool]]:
+    """Each tool with the place at which the client declared it, where all tools of a namespace stand at one."""
+    place, before = -1, None
+    places = []
+    for tool in tools:
+        if tool.namespace is None or tool.namespace != before:
+            place += 1
+        before = tool.namespace
+        places.append((place, tool))
+    return places
 
 
 def _disclose_namespaces(tools: list[Tool], losses: list[str]) -> None:
