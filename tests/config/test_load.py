@@ -120,7 +120,7 @@ def test_every_field_of_a_full_file_is_read(tmp_path: Path) -> None:
         "responses",
         "least-busy",
         "bearer",
-        None,
+        True,
     )
     first, second = openai.credentials
     assert (first.name, first.weight, first.tier, first.max_in_flight, first.models) == ("a", 2, 1, 4, ("gpt-*",))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trioproxy.config.schema import Config
 
 F = TypeVar("F", bound=Callable[..., Any])
-DIALECTS: Final = ("chat", "responses")
+NAMES: Final = ("chat", "responses")  # of the dialects; a test compares them with the table, which takes its time to import
 UNBOUND: Final = 2
 INTERRUPTED: Final = 130
 
@@ -107,14 +107,25 @@ def _config(path: Path | None, backends: tuple[str, ...], **flags: Any) -> Confi
     """
     from trioproxy.config.flags import default_config, override
 
-    if path is None or backends:
-        listen = flags.pop("listen", ())
-        if path is not None and click.get_current_context().get_parameter_source("path") is not click.core.ParameterSource.ENVIRONMENT:
-            raise click.UsageError("--config and --backend exclude each other: a file names its own backends")
-        return default_config(listen, backends, **flags)
-    from trioproxy.config.load import load
+    if path is not None:
+        return override(_read(path), **flags)
+    return default_config(flags.pop("listen", ()), backends, **flags)
 
-    return override(load(path), **flags)
+
+def _file(path: Path | None, backends: tuple[str, ...]) -> Path | None:
+    """The file to read: backends on the command line win over a file that only the environment names."""
+    if path is None or not backends:
+        return path
+    if click.get_current_context().get_parameter_source("path") is not click.core.ParameterSource.ENVIRONMENT:
+        raise click.UsageError("--config and --backend exclude each other: a file names its own backends")
+    return None
+
+
+def _read(path: Path) -> Config:
+    from trioproxy.config.load import load
+    from trioproxy.dialects import DIALECTS
+
+    return load(path, quirks={name: tuple(dialect.quirks) for name, dialect in DIALECTS.items()})
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -139,6 +150,8 @@ def serve(path: Path | None, backends: tuple[str, ...], listen: tuple[str, ...],
     """
     from trioproxy.cli.serve import run
 
+    path = _file(path, backends)
+
     def read() -> Config:
         return _config(path, backends, listen=listen, access_log=access_log, allow_anonymous=allow_anonymous)
 
@@ -153,9 +166,8 @@ def check(path: Path) -> None:
     Prints what the file means, with keys masked, or all that is wrong with it (exit code 1). Nothing is started and nobody is asked.
     """
     from trioproxy.cli.show import summary
-    from trioproxy.config.load import load
 
-    config = load(path)
+    config = _read(path)
     for warning in config.warnings:
         click.echo(f"warning: {warning}", err=True)
     click.echo(f"ok: {path}")
@@ -173,7 +185,7 @@ def explain(model: str, path: Path | None, backends: tuple[str, ...], *, as_json
     """
     from trioproxy.cli.explain import run
 
-    run(_config(path, backends), model, as_json=as_json)
+    run(_config(_file(path, backends), backends), model, as_json=as_json)
 
 
 @main.command(examples=['ask demo "Name three rivers."', 'ask gpt-mini "Name three rivers." --backend http://127.0.0.1:8080'])
@@ -191,12 +203,12 @@ def ask(model: str, text: str, path: Path | None, backends: tuple[str, ...], ins
 
     if text == "-":
         text = sys.stdin.read()
-    click.get_current_context().exit(run(_config(path, backends), model, text, instructions))
+    click.get_current_context().exit(run(_config(_file(path, backends), backends), model, text, instructions))
 
 
 @main.command(examples=["translate --from chat --to responses < dump.sse", "translate --from responses --to chat --kind request < request.json"])
-@click.option("--from", "source", type=click.Choice(DIALECTS), required=True, help="The dialect of what comes in.")
-@click.option("--to", "target", type=click.Choice(DIALECTS), required=True, help="The dialect to write.")
+@click.option("--from", "source", type=click.Choice(NAMES), required=True, help="The dialect of what comes in.")
+@click.option("--to", "target", type=click.Choice(NAMES), required=True, help="The dialect to write.")
 @click.option("--kind", type=click.Choice(["stream", "response", "request"]), default="stream", show_default=True, help="What stdin holds.")
 @click.option("--quirk", "quirks", multiple=True, help="A deviation of the backend that the bytes come from (of a request: go to); may be repeated.")
 def translate(source: str, target: str, kind: str, quirks: tuple[str, ...]) -> None:
@@ -211,7 +223,7 @@ def translate(source: str, target: str, kind: str, quirks: tuple[str, ...]) -> N
 
 @main.command(examples=["mock --listen 127.0.0.1:9001 --speed 10"])
 @click.option("--listen", "-l", metavar="HOST:PORT", default="127.0.0.1:8081", show_default=True, help="Where to listen; port 0 takes a free one.")
-@click.option("--dialect", type=click.Choice([*DIALECTS, "both"]), default="both", show_default=True, help="What it speaks.")
+@click.option("--dialect", type=click.Choice([*NAMES, "both"]), default="both", show_default=True, help="What it speaks.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Another seed gives other answers.")
 @click.option("--speed", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="2 answers twice as fast, inf without any delay.")
 def mock(listen: str, dialect: str, seed: int, speed: float) -> None:
@@ -221,7 +233,7 @@ def mock(listen: str, dialect: str, seed: int, speed: float) -> None:
     """
     from trioproxy.cli.mock import run
 
-    run(listen, DIALECTS if dialect == "both" else (dialect,), seed, speed)
+    run(listen, NAMES if dialect == "both" else (dialect,), seed, speed)
 
 
 __all__ = ["main"]

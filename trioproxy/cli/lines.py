@@ -31,7 +31,7 @@ class Lines:
         """Keep a line for writing, or drop it."""
         try:
             self._ends[0].send_nowait(line)
-        except (trio.WouldBlock, trio.BrokenResourceError):
+        except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
             self.dropped += 1
 
     def close(self) -> None:

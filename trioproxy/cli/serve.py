@@ -28,6 +28,7 @@ from trioproxy.observe.logs import AccessLog
 from trioproxy.observe.record import Record
 
 WATCH_S: Final = 2.0  # between two looks at the file
+LAST_WORDS_S: Final = 1.0  # for lines that nobody has read yet, at the end
 SIGNALS: Final = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
 
 
@@ -57,8 +58,8 @@ class Serving:
     config: Config
     read: Callable[[], Config]
     patient: bool = True
-    _stopping: bool = False
-    _interrupts: int = 0
+    _gateway: Gateway | None = None  # None until it serves
+    _asked: trio.Event = attrs.field(factory=trio.Event)  # to stop
     _lines: Lines = attrs.field(factory=Lines)
     _logs: Mapping[str, AccessLog] = attrs.field(init=False)
     _one_reload: trio.Lock = attrs.field(factory=trio.Lock)
@@ -72,11 +73,21 @@ class Serving:
         with trio.open_signal_receiver(*SIGNALS) as signals:
             async with trio.open_nursery() as outer:
                 outer.start_soon(self._lines.drain)
-                async with open_gateway(self.config, observers=[self._record]) as gateway, trio.open_nursery() as nursery:
-                    await self._open(gateway, nursery)
-                    await self._heed(signals, gateway, nursery)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._heed, signals, nursery)
+                    await self._serve()
+                    nursery.cancel_scope.cancel(reason="stopped")
                 self._lines.close()
+                outer.cancel_scope.deadline = trio.current_time() + LAST_WORDS_S
         return self.patient
+
+    async def _serve(self) -> None:
+        async with open_gateway(self.config, observers=[self._record]) as gateway, trio.open_nursery() as nursery:
+            await self._open(gateway, nursery)
+            self._gateway = gateway
+            await self._asked.wait()
+            await gateway.stop(self.config.server.grace_s)
+            nursery.cancel_scope.cancel(reason="stopped")
 
     async def _open(self, gateway: Gateway, nursery: trio.Nursery) -> None:
         try:
@@ -91,23 +102,20 @@ class Serving:
         if self.config.path is not None:
             nursery.start_soon(self._watch, self.config.path, gateway)
 
-    async def _heed(self, signals: AsyncIterator[int], gateway: Gateway, nursery: trio.Nursery) -> None:
+    async def _heed(self, signals: AsyncIterator[int], nursery: trio.Nursery) -> None:
+        interrupts = 0
         async for number in signals:
-            if number == getattr(signal, "SIGHUP", None):
-                nursery.start_soon(self._reload, gateway)
-                continue
-            self._interrupts += number == signal.SIGINT
-            if self._interrupts > 1:
+            gateway = self._gateway
+            interrupts += number == signal.SIGINT
+            if interrupts > 1:
                 self.patient = False
-                nursery.cancel_scope.cancel(reason="interrupted twice")
-                return
-            if not self._stopping:
-                self._stopping = True
-                nursery.start_soon(self._stop, gateway, nursery.cancel_scope)
-
-    async def _stop(self, gateway: Gateway, scope: trio.CancelScope) -> None:
-        await gateway.stop(self.config.server.grace_s)
-        scope.cancel(reason="stopped")
+            if number == getattr(signal, "SIGHUP", None):
+                if gateway is not None:
+                    nursery.start_soon(self._reload, gateway)
+            elif gateway is None or not self.patient:
+                nursery.cancel_scope.cancel(reason="asked to stop now")
+            else:
+                self._asked.set()
 
     async def _watch(self, path: Path, gateway: Gateway) -> None:
         seen = _stamp(path)

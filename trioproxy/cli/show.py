@@ -30,7 +30,7 @@ def _backend(backend: BackendConfig) -> list[str]:
     where = "simulated" if backend.simulated else backend.origin
     speaks = "asked for its dialect" if backend.dialect == "auto" else backend.dialect
     facts = [speaks, *(f"quirk {quirk}" for quirk in backend.quirks)]
-    if backend.pass_through is False:
+    if not backend.pass_through:
         facts.append("always translated")
     lines = [f"backend {backend.name}: {where} ({', '.join(facts)})"]
     keys = [credential for credential in backend.credentials if credential.secret is not None]

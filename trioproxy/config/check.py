@@ -41,8 +41,6 @@ def problems(
     for at, rule in enumerate(config.rules):
         if rule.backend is not None and rule.backend not in known:
             found.append(_unknown_backend(f"rule[{at}].backend", rule.backend, known))
-        if rule.status is None and rule.contains is None:
-            found.append(Problem(f"rule[{at}]", "would match every error", "say a status, a text that the body contains, or both"))
     if config.server.default_backend and config.server.default_backend not in known:
         found.append(_unknown_backend("server.default_backend", config.server.default_backend, known))
     return found
@@ -55,8 +53,9 @@ def warnings(config: Config) -> list[Problem]:
         keyed = any(credential.secret for credential in backend.credentials)
         if keyed and backend.origin.startswith("http://") and not loopback(_host(backend.origin)):
             found.append(Problem(f"backend[{backend.name}].origin", "the key travels unencrypted", "https:// protects it"))
-        if keyed and backend.simulated:
-            found.append(Problem(f"backend[{backend.name}].key", "the simulated backend looks at no key"))
+        if backend.simulated:
+            idle = {"key": keyed, "headers": bool(backend.headers), "quirks": bool(backend.quirks), "pass_through": not backend.pass_through}
+            found += [Problem(f"backend[{backend.name}].{name}", "has no effect on the simulated backend") for name, said in idle.items() if said]
         if backend.tls_ca and not backend.origin.startswith("https://"):
             found.append(Problem(f"backend[{backend.name}].tls_ca", "has no effect on a backend without TLS"))
     if config.server.allow_anonymous and any(not loopback(place) for place in config.server.listen):

@@ -74,7 +74,7 @@ def loads(text: str, *, base: Path | None = None, quirks: Mapping[str, Collectio
         clients=tuple(_clients(doc, reading)),
         backends=tuple(_backends(doc, reading)),
         models=_plain(doc, "model", ModelConfig, reading),
-        rules=_plain(doc, "rule", RuleConfig, reading),
+        rules=_rules(doc, reading),
     )
     # A row that could not be read still counts as there: who names it is not to blame.
     problems = reading.problems + check.problems(config, _names(doc, "backend"), bool(doc.get("client")), quirks)
@@ -143,6 +143,14 @@ def _rows(doc: Mapping[str, object], name: str) -> list[tuple[str, Mapping[str, 
 def _plain(doc: Mapping[str, object], name: str, cls: type[T], reading: _Reading) -> tuple[T, ...]:
     found = (read_row(cls, table, path, reading.problems) for path, table in _rows(doc, name))
     return tuple(row for row in found if row is not None)
+
+
+def _rules(doc: Mapping[str, object], reading: _Reading) -> tuple[RuleConfig, ...]:
+    # Asked of what was written: a status that could not be read narrows the rule all the same.
+    for path, table in _rows(doc, "rule"):
+        if not {"status", "contains"} & set(table):
+            reading.problems.append(Problem(path, "would match every error", "say a status, a text that the body contains, or both"))
+    return _plain(doc, "rule", RuleConfig, reading)
 
 
 def _label(names: list[object], at: int) -> str:

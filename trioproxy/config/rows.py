@@ -59,7 +59,7 @@ class BackendRow:
     scheme: str = "bearer"
     max_in_flight: int | None = None
     quirks: tuple[str, ...] = ()
-    pass_through: bool | None = None
+    pass_through: bool = True
     models: tuple[str, ...] = ()
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     tls_ca: str | None = None

@@ -98,7 +98,7 @@ class BackendConfig:
         dialect: `chat`, `responses`, or `auto`: found out by asking.
         scheme: how a key is sent: `bearer`, `header:NAME` or `none`.
         quirks: named deviations of the backend from its dialect.
-        pass_through: False translates even where both sides speak the same dialect; None leaves it to the quirks.
+        pass_through: False translates even where both sides speak the same dialect, which repairs what is odd.
         models: the models it has; empty: it is asked for them.
         headers: sent with every request, besides our own.
         tls_ca: absolute path of a PEM file with the certificates to trust, None for the system's.
@@ -113,7 +113,7 @@ class BackendConfig:
     credentials: tuple[CredentialConfig, ...] = (CredentialConfig("none"),)
     scheme: str = "bearer"
     quirks: tuple[str, ...] = ()
-    pass_through: bool | None = None
+    pass_through: bool = True
     models: tuple[str, ...] = ()
     headers: Mapping[str, str] = attrs.field(default=NO_HEADERS, repr=False)  # may hold what is as good as a key
     tls_ca: str | None = None

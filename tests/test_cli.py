@@ -1,0 +1,437 @@
+"""The program: what its commands print, what they exit with, and how `serve` lives and dies as a process."""
+
+import http.client
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import pytest
+import trio
+from click.testing import CliRunner, Result
+
+from trioproxy import __version__
+from trioproxy.cli import NAMES, Command, main
+from trioproxy.cli.lines import KEPT, Lines
+from trioproxy.dialects import DIALECTS
+
+FILE = """
+[server]
+listen = ["127.0.0.1:0"]
+[[client]]
+name = "laptop"
+key = "env:CLI_CLIENT"
+[[backend]]
+name = "far"
+origin = "https://a.example"
+dialect = "responses"
+strategy = "least-busy"
+credential = [{ key = "env:CLI_KEY", weight = 2, tier = 1, max_in_flight = 3, models = ["m*"] }, { key = "sk-in-the-file-0123456789" }]
+[[backend]]
+name = "near"
+origin = "sim:"
+[[model]]
+name = "fast"
+serve = ["far/mini", "near/demo"]
+[[rule]]
+status = 418
+outcome = "broken"
+"""
+KEY = "sk-secret-0123456789abcdef"
+CHUNK = {"id": "c1", "object": "chat.completion.chunk", "created": 7, "model": "m"}
+WORDS = ["Hi", " there"]
+
+
+def sse(*docs: dict[str, Any]) -> str:
+    return "".join(f"data: {json.dumps(doc)}\n\n" for doc in docs)
+
+
+STREAM = sse(
+    *(CHUNK | {"choices": [{"index": 0, "delta": {"content": word}, "finish_reason": None}]} for word in WORDS),
+    CHUNK | {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+)
+ANSWER = CHUNK | {"object": "chat.completion", "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}]}
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CLI_KEY", KEY)
+    monkeypatch.setenv("CLI_CLIENT", "c" * 32)
+    path = tmp_path / "gateway.toml"
+    path.write_text(FILE)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TRIOPROXY_CONFIG", "TRIOPROXY_BACKEND_KEY", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def run(*words: str, stdin: str = "", env: dict[str, str] | None = None) -> Result:
+    return CliRunner().invoke(main, words, input=stdin, env=env)
+
+
+# Words.
+
+
+def test_the_version_is_the_package_s() -> None:
+    assert run("--version").output == f"trioproxy {__version__}\n"
+
+
+def test_every_command_has_help_with_an_example_that_parses() -> None:
+    for name, command in main.commands.items():
+        assert isinstance(command, Command)
+        shown = run(name, "--help").output
+        assert command.examples
+        for example in command.examples:
+            assert f"  trioproxy {example}\n" in shown
+            assert example.split()[0] == name
+    assert list(main.commands) == ["serve", "check", "explain", "ask", "translate", "mock"]
+
+
+def test_the_dialects_of_the_options_are_those_of_the_table() -> None:
+    assert set(NAMES) == set(DIALECTS)
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = "import sys, trioproxy.cli; print([m for m in ('trio', 'cattrs', 'orjson', 'h11', 'ssl', 'tomllib') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_a_gateway_made_of_flags_needs_no_reader_of_files() -> None:
+    code = "import sys, trioproxy.cli.serve; print([m for m in ('cattrs', 'tomllib') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+# check
+
+
+def test_check_tells_what_a_file_means_and_masks_keys(file: Path) -> None:
+    result = run("check", str(file))
+    assert result.exit_code == 0
+    assert result.stdout == (
+        f"ok: {file}\n"
+        "listens on 127.0.0.1:0 for 1 client by key; stops within 20 s\n"
+        "client laptop: *\n"
+        "backend far: https://a.example/v1 (responses), least-busy over 2 keys\n"
+        "  key key1: sk-…cdef from env:CLI_KEY, weight 2, tier 1, at most 3 at a time, for m*\n"
+        "  key key2: sk-…6789 in the file\n"
+        "backend near: simulated (asked for its dialect)\n"
+        "model fast: far/mini, then near/demo\n"
+        "models that nobody lists are refused\n"
+        "rules: 1, looked at before the built-in ones\n"
+    )
+    assert "warning: backend[far].credential[1].key: the key stands in the file in plain text" in result.stderr
+    assert KEY not in result.output
+
+
+def test_check_names_every_mistake(file: Path) -> None:
+    file.write_text(FILE.replace("strategy", "stratgy").replace("418", "200").replace("near/demo", "naer/demo"))
+    result = run("check", str(file))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        "trioproxy: 3 mistakes in the configuration\n"
+        '  backend[far].stratgy: unknown key (did you mean "strategy"?)\n'
+        "  rule[0].status: 200 is out of range (300 to 599)\n"
+        '  model[fast].serve: there is no backend "naer" (did you mean "near"?)\n'
+    )
+
+
+def test_check_knows_the_quirks_of_each_dialect(file: Path) -> None:
+    file.write_text(FILE.replace('dialect = "responses"', 'dialect = "responses"\nquirks = ["no_stor"]'))
+    assert 'did you mean "no_store"?' in run("check", str(file)).stderr
+
+
+def test_check_of_no_file_is_a_mistake_like_any(tmp_path: Path) -> None:
+    result = run("check", str(tmp_path / "none"))
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"trioproxy: 1 mistake in the configuration\n  {tmp_path / 'none'}: cannot be read: No such file or directory\n",
+    )
+
+
+# explain
+
+
+def test_explain_tells_where_a_model_goes() -> None:
+    result = run("explain", "demo")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("demo is tried at:\n  1. sim as demo (responses)\n     chat clients: translate\n")
+    assert "     responses clients: pass through\n" in result.stdout
+    assert "\n  throttled     the next credential" in result.stdout
+
+
+def test_explain_gives_the_same_as_json() -> None:
+    doc = json.loads(run("explain", "demo", "--json").stdout)
+    assert [candidate["backend"] for candidate in doc["candidates"]] == ["sim"]
+    assert {row["outcome"] for row in doc["rulings"]} > {"served", "refused"}
+
+
+def test_explain_of_a_model_that_nobody_serves_names_those_there_are(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('[[backend]]\nname = "s"\norigin = "sim:"\n[[model]]\nname = "fast"\nserve = ["s/demo"]\n')
+    result = run("explain", "fsat", "--config", str(tmp_path / "a.toml"))
+    assert result.exit_code == 1
+    assert result.stderr.startswith("trioproxy: no backend serves fsat. There are: ")
+    assert "fast" in result.stderr
+
+
+# ask
+
+
+def test_ask_prints_the_words_of_a_model() -> None:
+    result = run("ask", "mock-n5-d0", "Hello")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.endswith("\n")
+    assert result.stdout.strip()
+
+
+def test_ask_puts_thoughts_aside() -> None:
+    result = run("ask", "mock-n6-r2-d0", "-", stdin="Hello")
+    assert result.exit_code == 0
+    assert len(result.stdout.split()) > len(result.stderr.split()) > 0
+
+
+@pytest.mark.parametrize("model", ["mock-x3-d0", "mock-e500-d0", "mock-g-d0"])
+def test_ask_exits_with_1_when_the_answer_is_a_fault(model: str) -> None:
+    result = run("ask", model, "Hello")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("trioproxy: ")
+    assert "Traceback" not in result.output
+
+
+def test_ask_says_when_an_answer_was_cut() -> None:
+    result = run("ask", "mock-n3-l-d0", "Hello")
+    assert (result.exit_code, result.stderr) == (0, "trioproxy: the answer was cut: length\n")
+
+
+# Options that several commands take.
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("ask", "m", "x", "--backend", "localhost"), '--backend: "localhost" is not an http or https URL (write "https://localhost")'),
+        (("serve", "--listen", "8080"), '--listen: "8080" is not an address'),
+        (("serve", "--listen", "0.0.0.0:0"), "nobody is asked for a key"),
+        (("explain", "m", "--backend", "gemini=https://a"), "not spoken by this version"),
+    ],
+)
+def test_wrong_flags_are_told_in_a_line(words: tuple[str, ...], said: str) -> None:
+    result = run(*words)
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_file_and_backends_exclude_each_other_unless_the_environment_names_the_file(file: Path) -> None:
+    assert "exclude each other" in run("explain", "m", "--config", str(file), "--backend", "sim:").stderr
+    result = run("explain", "demo", "--backend", "sim:", env={"TRIOPROXY_CONFIG": str(file)})
+    assert "1. b1 as demo" in result.stdout
+
+
+# translate
+
+
+def test_translate_makes_a_stream_of_the_other_dialect() -> None:
+    result = run("translate", "--from", "chat", "--to", "responses", stdin=STREAM + "data: [DONE]\n\n")
+    assert result.exit_code == 0
+    frames = [json.loads(line.removeprefix("data: ")) for line in result.stdout.splitlines() if line.startswith("data: {")]
+    assert [frame["delta"] for frame in frames if frame["type"] == "response.output_text.delta"] == WORDS
+    assert frames[-1]["type"] == "response.completed"
+    assert run("translate", "--from", "responses", "--to", "chat", stdin=result.stdout).stdout.endswith("data: [DONE]\n\n")
+
+
+def test_translate_tells_of_a_stream_without_an_end() -> None:
+    result = run(
+        "translate",
+        "--from",
+        "chat",
+        "--to",
+        "responses",
+        stdin=STREAM.partition('data: {"id": "c1", "object": "chat.completion.chunk", "created": 7, "model": "m", "choices": [{"index": 0, "delta": {}')[0],
+    )
+    assert result.exit_code == 1
+    assert '"type":"response.failed"' in result.stdout
+    assert result.stderr.startswith("trioproxy: ")
+
+
+def test_translate_turns_a_plain_answer() -> None:
+    result = run("translate", "--from", "chat", "--to", "responses", "--kind", "response", stdin=json.dumps(ANSWER))
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["output"][0]["content"][0]["text"] == "Hi"
+
+
+def test_translate_turns_a_request_and_lists_what_is_lost() -> None:
+    request = {"model": "m", "input": "Hello", "metadata": {"a": "b"}}
+    result = run("translate", "--from", "responses", "--to", "chat", "--kind", "request", stdin=json.dumps(request))
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["messages"] == [{"role": "user", "content": "Hello"}]
+    assert "lost: metadata" in result.stderr
+
+
+@pytest.mark.parametrize("kind", ["request", "response", "stream"])
+@pytest.mark.parametrize("stdin", ["nonsense", "[]", '{"model": 5}', "data: nonsense\n\n", "\x00"])
+@pytest.mark.parametrize("source", NAMES)
+def test_translate_tells_what_is_not_of_its_dialect(kind: str, stdin: str, source: str) -> None:
+    result = run("translate", "--from", source, "--to", "chat", "--kind", kind, stdin=stdin)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("trioproxy: ")
+    assert "Traceback" not in result.output
+
+
+# Lines for stderr.
+
+
+async def test_lines_are_written_in_order_and_dropped_when_nobody_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = Lines()
+    for number in range(KEPT + 5):
+        lines.offer(f"{number}\n")
+    assert lines.dropped == 5
+    lines.close()
+    with trio.fail_after(10):
+        await lines.drain()
+    written = capsys.readouterr().err.splitlines()
+    assert written[:3] == ["0", "1", "2"]
+    assert written[-1] == "trioproxy: 5 lines were dropped, because nobody read them in time"
+    lines.offer("late\n")
+
+
+# Processes.
+
+
+class Served:
+    """A process of ours, ready once its URL stands on the first line of stdout."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.process = process
+        self.open = ExitStack()
+        self.url = self.line(process.stdout)
+
+    def line(self, stream: "IO[str] | None") -> str:
+        assert stream is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(stream, selectors.EVENT_READ)
+            assert selector.select(60), "no line within a minute"
+        return stream.readline().rstrip("\n")
+
+    def said(self, word: str) -> str:
+        """Read stderr up to a line that holds `word`."""
+        while word not in (line := self.line(self.process.stderr)):
+            assert line, f"stderr ended without {word!r}"
+        return line
+
+    def request(self, **more: Any) -> http.client.HTTPResponse:
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=60)
+        self.open.callback(connection.close)
+        body = {"model": "demo", "messages": [{"role": "user", "content": "hi"}]} | more
+        connection.request("POST", "/v1/chat/completions", json.dumps(body), {"content-type": "application/json"})
+        return self.open.enter_context(connection.getresponse())
+
+
+@contextmanager
+def started(*words: str, env: dict[str, str] | None = None) -> Iterator[Served]:
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-m", "trioproxy", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+        env=os.environ | (env or {}),
+    )
+    try:
+        served = Served(process)
+        with served.open:
+            yield served
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_serve_says_its_url_first_answers_and_ends_on_sigterm() -> None:
+    with started("serve", "--listen", "127.0.0.1:0", "--access-log", "human") as served:
+        assert urlsplit(served.url).hostname == "127.0.0.1"
+        assert urlsplit(served.url).port
+        hint = served.said("curl -N")
+        assert f"{served.url}/v1/chat/completions" in hint
+        response = served.request(model="mock-n3-d0")
+        assert response.status == 200
+        assert json.load(response)["choices"][0]["finish_reason"] == "stop"
+        assert " mock-n3-d0 200 served " in served.said("mock-n3-d0")
+        served.process.send_signal(signal.SIGTERM)
+        assert served.process.wait(30) == 0
+
+
+def test_the_hint_of_serve_streams_when_it_is_pasted() -> None:
+    with started("serve", "--listen", "127.0.0.1:0") as served:
+        hint = served.said("curl -N")
+        words = hint.partition("try: ")[2]
+        done = subprocess.run(["sh", "-c", words.replace("curl", "curl --noproxy '*' -s", 1)], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0
+        assert done.stdout.startswith("data: {")
+        assert done.stdout.endswith("data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_lets_an_answer_end_and_a_second_sigterm_loses_nothing(number: signal.Signals) -> None:
+    with started("serve", "--listen", "127.0.0.1:0") as served:
+        response = served.request(model="mock-n40-d20", stream=True)
+        assert response.readline().startswith(b"data: ")
+        served.process.send_signal(number)
+        served.process.send_signal(signal.SIGTERM)
+        assert response.read().endswith(b"data: [DONE]\n\n")
+        assert served.process.wait(30) == 0
+
+
+def test_sigint_twice_means_now() -> None:
+    with started("serve", "--listen", "127.0.0.1:0") as served:
+        response = served.request(model="mock-n9-s3-d0", stream=True)
+        assert response.readline().startswith(b"data: ")
+        served.process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            served.process.wait(0.5)  # the answer is waited for
+        served.process.send_signal(signal.SIGINT)
+        assert served.process.wait(30) == 130
+
+
+def test_sighup_and_a_changed_file_reload_and_a_wrong_file_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    text = '[server]\nlisten = ["127.0.0.1:0"]\n[[backend]]\nname = "s"\norigin = "sim:"\n[[model]]\nname = "NAME"\nserve = ["s/mock-n3-d0"]\n'
+    path.write_text(text.replace("NAME", "first"))
+    with started("serve", "--config", str(path)) as served:
+        assert served.request(model="first").status == 200
+        path.write_text(text.replace("NAME", "second").replace("origin", "orgin"))
+        served.process.send_signal(signal.SIGHUP)
+        served.said("not reloaded, the old configuration stays: 2 mistakes")
+        assert served.request(model="first").status == 200
+        path.write_text(text.replace("NAME", "third"))  # no signal: the file is watched
+        served.said("configuration read again")
+        assert (served.request(model="first").status, served.request(model="third").status) == (404, 200)
+        served.process.send_signal(signal.SIGTERM)
+        assert served.process.wait(30) == 0
+
+
+def test_an_address_that_is_taken_is_a_line_and_exit_code_2() -> None:
+    with started("mock", "--listen", "127.0.0.1:0", "--speed", "inf") as served:
+        place = urlsplit(served.url).netloc
+        for command in ("serve", "mock"):
+            done = subprocess.run([sys.executable, "-m", "trioproxy", command, "--listen", place], capture_output=True, text=True, timeout=60, check=False)
+            assert (done.returncode, done.stdout, done.stderr) == (2, "", f"trioproxy: cannot listen on {place}: Address already in use\n")
+        served.process.send_signal(signal.SIGTERM)
+        assert served.process.wait(30) == 0
+
+
+def test_a_gateway_in_front_of_a_mock_asks_it_by_http() -> None:
+    with started("mock", "--listen", "127.0.0.1:0", "--speed", "inf", "--dialect", "chat") as served:
+        result = run("ask", "mock-n3", "Hello", "--backend", served.url)
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert run("ask", "mock-n3", "Hello", "--backend", f"responses={served.url}").exit_code == 1
+        explained = run("explain", "demo", "--backend", served.url).stdout
+        assert "1. b1 as demo (chat)" in explained
