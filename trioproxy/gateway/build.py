@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Mapping
 from typing import Final
 
@@ -44,7 +43,11 @@ class Yard:
         if key not in self._upstreams:
             limits = self.limits
             self._upstreams[key] = Upstream(
-                origin, idle=limits.upstream_idle, idle_s=limits.upstream_idle_s, connect_s=limits.connect_s, context=_context(origin, config.tls_ca)
+                origin,
+                idle=limits.upstream_idle,
+                idle_s=limits.upstream_idle_s,
+                connect_s=limits.connect_s,
+                context=default_context(config.tls_ca) if origin.scheme == "https" else None,
             )
         return self._upstreams[key], base
 
@@ -57,14 +60,6 @@ class Yard:
         """Close every idle connection."""
         for upstream in self._upstreams.values():
             upstream.close_idle()
-
-
-def _context(origin: Origin, tls_ca: str | None) -> ssl.SSLContext | None:
-    if origin.scheme != "https" or tls_ca is None:
-        return None
-    context = default_context()
-    context.load_verify_locations(cafile=tls_ca)
-    return context
 
 
 def credentials(config: BackendConfig) -> tuple[Credential, ...]:

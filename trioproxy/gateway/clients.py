@@ -1,7 +1,7 @@
 """Who may call. Keys are kept as SHA-256 digests and compared in constant time.
 
-A key is looked up by its digest, so the time of the look-up tells nothing about the key; the comparison that decides is over digests, too, and over bytes, since a header may
-hold any byte.
+A key is looked up by its digest, so the time of the look-up tells nothing about the key; the comparison that decides is over digests, too, and over
+bytes, since a header may hold any byte.
 """
 
 from __future__ import annotations

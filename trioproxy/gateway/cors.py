@@ -1,7 +1,8 @@
 """Web pages as callers: which origins may.
 
-A browser sends `Origin` with every call that a script of another site makes. A gateway on loopback takes calls without a key, so a page that the operator merely visits could spend
-his tokens; therefore a call that names an origin is refused unless the configuration names it too. Callers that are no browsers send none.
+A browser sends `Origin` with every call that a script of another site makes. A gateway on loopback takes calls without a key, so a page that the
+operator merely visits could spend his tokens; therefore a call that names an origin is refused unless the configuration names it too. Callers that
+are no browsers send none.
 """
 
 from __future__ import annotations

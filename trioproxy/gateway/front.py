@@ -1,7 +1,7 @@
 """The HTTP front: from (method, path) to what answers it. Its words for an error are those of the dialect whose path it is.
 
-Rule 1: key and size are checked before a body is read. Rule 2: a request is parsed once and checked before anybody else sees it. Rule 3: nothing that a client sends but
-its parsed body travels on.
+Rule 1: key and size are checked before a body is read. Rule 2: a request is parsed once and checked before anybody else sees it. Rule 3: nothing that
+a client sends but its parsed body travels on.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The composition root: a configuration becomes a house, and the house is served.
 
-`open_gateway` owns the house's nursery: metronome, sentry, discovery and requests that are asked in process live there. `serve` owns the connections' nursery. Nothing here is
-global, so two gateways live in one process; nothing here touches signals or logging, which are the command line's business.
+`open_gateway` owns the house's nursery: metronome, sentry, discovery and requests that are asked in process live there. `serve` owns the connections'
+nursery. Nothing here is global, so two gateways live in one process; nothing here touches signals or logging, which are the command line's business.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import random
 import secrets
-import socket
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -45,7 +44,7 @@ from trioproxy.relay.refresh import Refresher
 from trioproxy.relay.tether import Tether
 from trioproxy.relay.turnstile import Turnstile
 from trioproxy.wire.connection import ServerLimits
-from trioproxy.wire.listen import accept_loop, open_listeners
+from trioproxy.wire.listen import accept_loop, bound_url, open_listeners
 from trioproxy.wire.sentry import Sentry
 from trioproxy.wire.server import Server
 from trioproxy.wire.transport import StreamTransport
@@ -186,7 +185,7 @@ class Gateway:
                         async with trio.open_nursery() as doors:
                             for listener in listeners:
                                 doors.start_soon(accept_loop, listener, server.accept, partial(self._capacity, server))
-                            task_status.started([_url(listener) for listener in listeners])
+                            task_status.started([bound_url(listener) for listener in listeners])
                     for listener in listeners:
                         listener.close()
                     server.stop()
@@ -206,7 +205,6 @@ class Gateway:
                 await server.serve(StreamTransport(stream, nursery))
             finally:
                 self._servers.remove(server)
-                nursery.cancel_scope.cancel()
 
     def _server(self, nursery: trio.Nursery) -> Server:
         limits = self.config.limits
@@ -234,7 +232,7 @@ class Gateway:
             await self._quiet()
 
     async def _quiet(self) -> None:
-        while self.front.active or any(server.running for server in self._servers):
+        while self.front.active or any(server.running for server in self._servers):  # noqa: ASYNC110  # asked 50 times a second, once in a life
             await trio.sleep(0.02)
 
     # In process.
@@ -289,11 +287,6 @@ class Gateway:
 def _doors(config: Config) -> tuple[Clients, Cors]:
     clients = [Client(one.name, one.digest, one.models) for one in config.clients]
     return Clients(clients, anonymous=config.server.allow_anonymous), Cors(config.server.cors_origins)
-
-
-def _url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _loaded(path: str | os.PathLike[str]) -> Config:

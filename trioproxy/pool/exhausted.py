@@ -1,7 +1,7 @@
 """What a client is told when nobody can answer.
 
 Rule 1: a key of ours that was refused is never the client's 401: its own key is good. Rule 2: 429 and 503 always carry a Retry-After.
-Rule 3: credentials are called by name; no secret and no backend's text is in these messages.
+Rule 3: credentials are called by name; a backend is quoted only as its dialect read it, scrubbed, and never about a key of ours.
 """
 
 from __future__ import annotations
@@ -116,4 +116,6 @@ def _sentence(model: str, last: Fault | None, reasons: Sequence[Reason]) -> str:
     of = f" of model {model!r}" if model else ""
     told = f": {', '.join(map(str, reasons))}" if reasons else ""
     heard = f"; the last attempt ended with: {_CAUSE.get(last.kind, 'upstream error')}" if last is not None else ""
+    if last is not None and last.kind not in _NOT_OURS and last.message:
+        heard += f" ({last.message})"
     return f"no credential{of} can answer now{told}{heard}"

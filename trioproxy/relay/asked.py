@@ -1,7 +1,7 @@
 """A task in this process as the reader of one answer: it is given lists of events, one per receive of the backend's.
 
-Reader and exchange have lifetimes of their own, so a memory channel stands between them. It holds one batch; while the reader is slow the exchange waits, and the backend's
-socket fills.
+Reader and exchange have lifetimes of their own, so a memory channel stands between them. It holds one batch; while the reader is slow the exchange
+waits, and the backend's socket fills.
 """
 
 from __future__ import annotations

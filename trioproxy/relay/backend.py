@@ -1,7 +1,8 @@
 """A backend: where a lease and a request body become an answer.
 
-Rule 1: a backend never retries and never translates; it sends bytes and hands back bytes. Rule 2: what it raises says by whose fault: `ConnectError` (nothing was
-sent), `StaleError` (a kept connection died before any byte of the answer), `BrokenError` or `RemoteProtocolError` (they answered wrongly).
+Rule 1: a backend never retries and never translates; it sends bytes and hands back bytes. Rule 2: what it raises says by whose fault: `ConnectError`
+(nothing was sent), `StaleError` (a kept connection died before any byte of the answer), `BrokenError` or `RemoteProtocolError` (they answered
+wrongly).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A codec turns the bytes of one attempt into what one reader is given.
 
-Rule 1: nobody but this file knows whether an answer is translated or passed through. Rule 2: what comes out ends between two frames, always, so a heartbeat or an
-ending can follow at any time: a translated stream by construction, a passed one because `Cutter` keeps the part of a frame until the rest has come. (A client can do
-nothing with half a frame, so it loses no time by that.)
+Rule 1: nobody but this file knows whether an answer is translated or passed through. Rule 2: what comes out ends between two frames, always, so a
+heartbeat or an ending can follow at any time: a translated stream by construction, a passed one because `Cutter` keeps the part of a frame until the
+rest has come. (A client can do nothing with half a frame, so it loses no time by that.)
 
 `T` is `bytes` for a client on a wire and `list[Event]` for a reader in process.
 """

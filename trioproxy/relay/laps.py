@@ -1,7 +1,7 @@
 """Laps: wait for a lease, attempt, settle; and once more, while that is allowed.
 
-This is the one loop of the house in which anything is retried. *Whether* is `pool.ruling`; *when too late* is the outlet's stage; *how often* is `Retry`, the house's budget
-and the set of what was tried, which grows in every lap, so that the loop ends by construction.
+This is the one loop of the house in which anything is retried. *Whether* is `pool.ruling`; *when too late* is the outlet's stage; *how often* is
+`Retry`, the house's budget and the set of what was tried, which grows in every lap, so that the loop ends by construction.
 """
 
 from __future__ import annotations
@@ -174,16 +174,30 @@ class Laps(Generic[T]):
         elif isinstance(outcome, Abandoned):
             self._over = True
         else:
-            self._last = outcome.fault
+            fault = self._last = _without(lease, outcome.fault)
             self._tries += 1
             self._tried.add(lease.key)
             if self.outlet.tether.final:
-                self._end(outcome.fault)
-            elif ruling.again is not Again.NEXT or not self._may_retry(trio.current_time()):
-                self._end(outcome.fault if self.outlet.stage is Stage.SPOKEN else exhausted(outcome.fault, None, model=self.call.model))
+                self._end(fault)
+            elif ruling.again is Again.NO or self.outlet.stage not in OPEN_TO_RETRY:
+                self._end(fault)  # the request's own fault, or one that may not be switched away: it is forwarded
+            elif not self._may_retry(trio.current_time()):
+                self._end(exhausted(fault, None, model=self.call.model))
 
     def _may_retry(self, now: float) -> bool:
         retry = self.house.retry
         if self.outlet.tether.final or self.outlet.stage not in OPEN_TO_RETRY or self._tries >= retry.attempts:
             return False
         return now - self.record.started < retry.before_head_s and self.house.budget.allow(now)
+
+
+def _without(lease: Lease, fault: Fault) -> Fault:
+    """The fault, without the secret that was sent: some backends repeat it in their complaint, in whatever form it has."""
+    secret = lease.credential.secret
+    if secret is None:
+        return fault
+    key = secret.reveal()
+    if key not in fault.message and (fault.raw is None or key.encode() not in fault.raw):
+        return fault
+    raw = fault.raw.replace(key.encode(), b"***") if fault.raw is not None else None
+    return attrs.evolve(fault, message=fault.message.replace(key, "***"), raw=raw)

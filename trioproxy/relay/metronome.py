@@ -1,7 +1,7 @@
 """The house's one task that beats into quiet answers and hears stalled backends.
 
-It wakes on a coarse tick and visits every outlet; an exchange pays two set operations for it and no timer of its own. While there is no outlet it sleeps without a
-tick. `now` is the time of the last tick: precise enough for silence that is counted in seconds, and free to read on the hot path.
+It wakes on a coarse tick and visits every outlet; an exchange pays two set operations for it and no timer of its own. While there is no outlet it
+sleeps without a tick. `now` is the time of the last tick: precise enough for silence that is counted in seconds, and free to read on the hot path.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The only writer of one answer after its head.
 
-Invariant: a beat never lands inside a frame (codecs hand out whole frames, and a beat is offered like any other data, behind what is still unsent). Invariant: until a codec has
-spoken, what it says is held here and nobody has seen it. What the outlet must not know: dialects, leases, HTTP. A `Line` delivers.
+Invariant: a beat never lands inside a frame (codecs hand out whole frames, and a beat is offered like any other data, behind what is still unsent).
+Invariant: until a codec has spoken, what it says is held here and nobody has seen it. What the outlet must not know: dialects, leases, HTTP. A `Line`
+delivers.
 """
 
 from __future__ import annotations

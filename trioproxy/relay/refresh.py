@@ -1,7 +1,7 @@
 """Secrets that can be had anew, one at a time.
 
-A backend that says 401 may mean that the secret was rotated. Then whoever can re-read it does so once, for all exchanges that met the same refusal; the others wait for the
-outcome and go on with the new secret.
+A backend that says 401 may mean that the secret was rotated. Then whoever can re-read it does so once, for all exchanges that met the same refusal;
+the others wait for the outcome and go on with the new secret.
 """
 
 from __future__ import annotations

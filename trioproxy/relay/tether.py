@@ -1,7 +1,7 @@
 """What may end an exchange, or one lap of it, from outside.
 
-An exchange goes round in laps: wait for a lease, attempt, settle. One cancel scope is open at a time, that of the lap. The sentry and a client that takes nothing end
-the exchange (`cancel`); the metronome ends the lap with a verdict on the attempt (`expire`), after which another lap may follow.
+An exchange goes round in laps: wait for a lease, attempt, settle. One cancel scope is open at a time, that of the lap. The sentry and a client that
+takes nothing end the exchange (`cancel`); the metronome ends the lap with a verdict on the attempt (`expire`), after which another lap may follow.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Waiting for a lease.
 
-Whoever finds every fitting credential busy waits in one queue over the whole set, first come, first served: when a lease comes back, the oldest waiter that can use it is
-handed a new one before anybody else is asked. Waiting is cancellable, bounded in number and in time.
+Whoever finds every fitting credential busy waits in one queue over the whole set, first come, first served: when a lease comes back, the oldest
+waiter that can use it is handed a new one before anybody else is asked. Waiting is cancellable, bounded in number and in time.
 """
 
 from __future__ import annotations

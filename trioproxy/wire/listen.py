@@ -62,6 +62,12 @@ def split_address(address: str) -> tuple[str, int]:
     return (host[1:-1] if bracketed else host), int(port)
 
 
+def bound_url(listener: socket.socket) -> str:
+    """The URL under which a listener on this machine is reached."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 async def accept_loop(listener: socket.socket, start: Callable[[socket.socket], None], capacity: Callable[[], int]) -> None:
     """Accept until cancelled, or until the listener is closed with `trio.lowlevel.notify_closing`.
 

@@ -20,9 +20,12 @@ SLICE: Final = 65536  # plaintext encrypted at a time, so that little ciphertext
 RECORD: Final = 16384
 
 
-def default_context() -> ssl.SSLContext:
-    """Return a client context: the system's trust store (or `SSL_CERT_FILE`), names checked, TLS 1.2 or later, HTTP/1.1 only."""
-    context = ssl.create_default_context()
+def default_context(cafile: str | None = None) -> ssl.SSLContext:
+    """Return a client context: names checked, TLS 1.2 or later, HTTP/1.1 only.
+
+    It trusts the certificates in the PEM file `cafile` and no others, or, without one, the system's (or those of `SSL_CERT_FILE`).
+    """
+    context = ssl.create_default_context(cafile=cafile)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     return context
@@ -172,6 +175,8 @@ class TlsTransport:
 
     def _decrypted(self) -> bytes | None:
         """Every record that is whole; None when more input is needed, `b""` at the end."""
+        if self._socket.fileno() is None:
+            raise trio.ClosedResourceError("this transport is closed")
         parts: list[bytes] = []
         try:
             while data := self._object.read(RECORD):
