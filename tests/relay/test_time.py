@@ -13,7 +13,7 @@ QUIET = Keepalive(0, 0)
 
 
 async def test_first_beat_opens_the_answer_before_the_backend_has_said_a_byte(autojump_clock):
-    backend = chat(Script((ROLE, *said("at last"), STOP, DONE), before=(Sleep(40),)))
+    backend = chat(Script((ROLE, *said("at last"), STOP, DONE), before=(Sleep(42),)))
     async with memory_gateway(backend, keepalive=Keepalive(10, 15)) as house:
         started = trio.current_time()
         visit = await house.send("/v1/responses", RESPOND_STREAM)
@@ -51,7 +51,7 @@ async def test_a_stream_that_was_only_opened_ends_typed(autojump_clock):
 
 async def test_a_beat_waits_for_the_end_of_a_frame(autojump_clock):
     whole = chunk({"content": "cut in two"})
-    backend = chat(Script.of(ROLE, *said("one"), whole[:40], Sleep(60), whole[40:], STOP, DONE))
+    backend = chat(Script.of(ROLE, *said("one"), whole[:40], Sleep(62), whole[40:], STOP, DONE))
     async with memory_gateway(backend) as house:
         answer = await house.post("/v1/chat/completions", ASK_STREAM)
     assert whole in answer.body
