@@ -55,6 +55,8 @@ class Origin:
         Raises:
             LocalProtocolError: not http(s), no host, a user, a query, a fragment, or anything that could bend a request.
         """
+        if not url.isprintable() or " " in url:  # `urlsplit` would strip some of it
+            raise LocalProtocolError(f"{url!r} is not a base URL: it holds a space or a control character")
         try:
             parts = urlsplit(url)
             port = parts.port

@@ -92,7 +92,8 @@ class Sentry:
         Args:
             idle_s: seconds a parked connection may stay; 0 means for ever.
             half_close: whether a client's FIN while its answer is due counts as leaving, or only a reset does.
-            use_epoll: False takes the slow portable way: watched sockets are peeked at 20 times a second, nothing is parked.
+            use_epoll: False takes the slow portable way: watched sockets are peeked at 20 times a second, nothing is parked, and who leaves behind
+                unread bytes, or resets after a half-close, is found out only when we write.
         """
         self.resting: dict[trio.CancelScope, int] = {}
         self.tick = 0

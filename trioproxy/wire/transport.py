@@ -19,6 +19,7 @@ import trio
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 RECV: Final = 65536  # smaller reads cost more wakes; larger ones gained nothing in measurements
+LINGER_S: Final = 1.0
 AHEAD: Final = 65536  # what a stream transport holds in each direction
 
 
@@ -246,17 +247,23 @@ class StreamTransport:
         return None
 
     def close(self) -> None:
-        """See `Transport`. Unsent bytes are dropped; the stream itself is closed by our own task."""
+        """See `Transport`. As a kernel does, our own task still sends what was taken, for at most a second, and closes the stream then."""
+        if self._closed:
+            return
         self._closed = True
-        self._scope.cancel(reason="transport closed")
+        self._callback = None
+        if self._unsent or self._writing:
+            self._scope.deadline = trio.current_time() + LINGER_S
+        else:
+            self._scope.cancel(reason="transport closed")
         self._news.unpark_all()
 
     async def farewell(self) -> None:
         """See `Transport`."""
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             while self._unsent or self._writing:
-                await self._news.park()
                 self._check()
+                await self._news.park()
             if isinstance(self._stream, trio.abc.HalfCloseableStream):
                 await self._stream.send_eof()
                 while await self.receive():
@@ -275,7 +282,7 @@ class StreamTransport:
                     nursery.start_soon(self._write)
                     await self._read()
         finally:
-            self._closed = True
+            self._broken = True
             self._news.unpark_all()
             await trio.aclose_forcefully(self._stream)
 
@@ -296,6 +303,8 @@ class StreamTransport:
         try:
             while True:
                 while not self._unsent:
+                    if self._closed:
+                        self._scope.cancel(reason="transport closed")
                     await self._news.park()
                 data, self._unsent = self._unsent, bytearray()
                 self._writing = True
