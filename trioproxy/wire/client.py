@@ -7,79 +7,29 @@ here. Rule 4: whoever leaves early, by error or cancellation, closes the socket.
 
 from __future__ import annotations
 
-import errno
-import ipaddress
 import math
-import os
 import re
-import socket
 import ssl
 from collections.abc import Sequence
 from typing import Final
-from urllib.parse import urlsplit
 
-import attrs
 import trio
 
 from trioproxy.errors import BrokenError, ConnectError, LocalProtocolError, RemoteProtocolError, StaleError
 from trioproxy.framing.chunked import ChunkedReader
+from trioproxy.wire.dial import TARGET, Origin, connected
 from trioproxy.wire.gate import parse_response_head
 from trioproxy.wire.tls import TlsTransport, default_context
 from trioproxy.wire.transport import SocketTransport, Transport
+
+__all__ = ["Origin", "Reply", "Upstream"]
 
 HEAD: Final = 65536
 INTERIM: Final = 50  # 1xx answers before the real one
 WHOLE: Final = 65536  # up to here a body is joined to its head: one copy costs less than a second system call
 PREFIXES: Final = 256  # request lines remembered
 BARE_LF: Final = re.compile(rb"(?<!\r)\n")
-TARGET: Final = re.compile(r"/[!-~]*")
 METHOD: Final = re.compile(r"[A-Z]+")
-PORTS: Final = {"http": 80, "https": 443}
-
-
-@attrs.frozen
-class Origin:
-    """Where a backend is reached: scheme (`http` or `https`), host (a name or an address without brackets), port."""
-
-    scheme: str
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, url: str) -> tuple[Origin, str]:
-        """Split a base URL.
-
-        Returns:
-            The origin, and the base path without a slash at its end: `""` or `/v1`.
-
-        Raises:
-            LocalProtocolError: not http(s), no host, a user, a query, a fragment, or anything that could bend a request.
-        """
-        if not url.isprintable() or " " in url:  # `urlsplit` would strip some of it
-            raise LocalProtocolError(f"{url!r} is not a base URL: it holds a space or a control character")
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError as exc:
-            raise LocalProtocolError(f"{url!r} is not a base URL: {exc}") from exc
-        host = _ascii_host(parts.hostname or "", url)
-        path = parts.path.rstrip("/")
-        if parts.scheme not in PORTS:
-            raise LocalProtocolError(f"{url!r} is not a base URL: it must start with http:// or https://")
-        if parts.username is not None or parts.password is not None or "?" in url or "#" in url:
-            raise LocalProtocolError(f"the base URL of {host} must not hold a user, a query or a fragment")
-        if port == 0 or (path and not TARGET.fullmatch(path)):
-            raise LocalProtocolError(f"{url!r} is not a base URL: bad port or path")
-        return cls(parts.scheme, host, PORTS[parts.scheme] if port is None else port), path
-
-    @property
-    def authority(self) -> str:
-        """The value of the Host field: the port only where it is not the scheme's own."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
-
-    def __str__(self) -> str:
-        return f"{self.scheme}://{self.authority}"
 
 
 class Reply:
@@ -391,7 +341,7 @@ class Upstream:
         self.dials += 1
         with trio.move_on_after(self._connect_s):
             try:
-                sock = await _connected(self.origin.host, self.origin.port)
+                sock = await connected(self.origin.host, self.origin.port)
             except OSError as exc:
                 raise ConnectError(f"{self.origin} cannot be reached: {exc}") from exc
             if self._context is None:
@@ -406,38 +356,3 @@ def _quiet(transport: Transport) -> bool:
         return transport.peek() is None
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         return False
-
-
-async def _connected(host: str, port: int) -> socket.socket:
-    """A connected non-blocking socket. Names are resolved, and their addresses raced, by trio."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        stream = await trio.open_tcp_stream(host, port)
-        return socket.socket(fileno=stream.socket.detach())
-    sock = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        failure = sock.connect_ex((host, port))
-        if failure == errno.EINPROGRESS:
-            await trio.lowlevel.wait_writable(sock)
-            failure = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    except BaseException:
-        trio.lowlevel.notify_closing(sock)
-        sock.close()
-        raise
-    if failure:
-        trio.lowlevel.notify_closing(sock)
-        sock.close()
-        raise OSError(failure, os.strerror(failure))
-    return sock
-
-
-def _ascii_host(host: str, url: str) -> str:
-    try:
-        name = host.encode("idna").decode("ascii") if not host.isascii() else host
-    except UnicodeError as exc:
-        raise LocalProtocolError(f"{url!r} has no usable host: {exc}") from exc
-    if not re.fullmatch(r"[a-z0-9._:%-]+", name):
-        raise LocalProtocolError(f"{url!r} has no usable host")
-    return name
