@@ -20,6 +20,7 @@ _EXTRA: Final[Mapping[str, frozenset[str]]] = {
     "ResponseErrorEvent": frozenset({"error"}),
     "ResponseCustomToolCall": frozenset({"status"}),
     "ChoiceDelta": frozenset({"reasoning_content", "reasoning", "annotations"}),
+    "ChoiceDeltaToolCall": frozenset({"custom"}),
     "ChatCompletionMessage": frozenset({"reasoning_content", "reasoning"}),
     # In deltas the classes leave the bytes out; clients of other dialects need them, and the API sends them.
     "Logprob": frozenset({"bytes"}),
@@ -28,6 +29,7 @@ _EXTRA: Final[Mapping[str, frozenset[str]]] = {
 # Values the API uses in practice beyond the SDK's enumeration: (class, field) → values.
 _BEYOND: Final[Mapping[tuple[str, str], frozenset[str]]] = {
     ("ResponseError", "code"): frozenset({"context_length_exceeded", "insufficient_quota", "server_is_overloaded"}),
+    ("ChoiceDeltaToolCall", "type"): frozenset({"custom"}),
 }
 
 

@@ -18,7 +18,6 @@ from trioproxy.dialects.shape import (
     STRING,
     TEXT_OR_ARRAY,
     Doc,
-    expect,
     join,
     missing,
     objects,
@@ -224,7 +223,7 @@ def _read_file(doc: Doc, path: str) -> Part:
 
 def _read_audio(doc: Doc, path: str) -> Part:
     audio, where = required(doc, "input_audio", OBJECT, path), join(path, "input_audio")
-    return Audio(expect(required(audio, "data", STRING, where), STRING, where), required(audio, "format", STRING, where))
+    return Audio(required(audio, "data", STRING, where), required(audio, "format", STRING, where))
 
 
 _TEXT: Final = (_read_text, frozenset({"type", "text", "annotations", "logprobs"}))

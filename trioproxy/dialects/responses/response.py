@@ -34,7 +34,7 @@ def read_response(body: bytes, quirks: frozenset[str] = NO_QUIRKS) -> list[Event
     Raises:
         RemoteProtocolError: the body is not an answer.
     """
-    if body.lstrip()[:6] in (b"event:", b"data: "):
+    if body.lstrip().startswith((b"event:", b"data:")):
         decoder = Decoder(max(len(body), 1), quirks)
         return decoder.feed(body) + decoder.finish()
     try:

@@ -78,6 +78,7 @@ class Track:
         self.refusal: list[str] = []
         self.annotations = 0
         self._summary: dict[int, list[str]] = {}
+        self._paragraph = 0  # the last paragraph of the summary
 
     @property
     def is_call(self) -> bool:
@@ -110,8 +111,9 @@ class Track:
     def summarise(self, part: int, text: str) -> list[Event]:
         """More of paragraph `part` of a summary; a paragraph that another has followed takes no more."""
         assert self.opened is not None
-        if self._summary and part < max(self._summary):
+        if part < self._paragraph:
             return []
+        self._paragraph = part
         self._summary.setdefault(part, []).append(text)
         return [ThoughtDelta(self.opened.index, text, True, part)]
 
