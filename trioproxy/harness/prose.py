@@ -144,9 +144,11 @@ def _report(request: Request, results: list[ToolResult]) -> str:
 
 
 def _facts(request: Request) -> str:
-    messages = sum(isinstance(item, Message) for item in request.items)
-    told = [_count(messages, "message"), f"about {prompt_tokens(request)} tokens"]
-    if request.instructions:
+    roles = [item.role for item in request.items if isinstance(item, Message)]
+    instructed = [role for role in roles if role in ("system", "developer")]
+    told = [_count(len(roles) - len(instructed), "message"), f"about {prompt_tokens(request)} tokens"]
+    # One dialect's instructions are another's system message: told alike, so that the answer doesn't depend on the road.
+    if request.instructions or instructed:
         told.append("instructions")
     if request.tools:
         told.append(_count(len(request.tools), "tool"))
