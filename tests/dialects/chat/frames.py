@@ -7,6 +7,8 @@ import orjson
 from trioproxy.dialects.base import Setting
 from trioproxy.dialects.chat.decoder import ChatDecoder
 from trioproxy.model.events import Event
+from trioproxy.model.fold import Response, fold
+from trioproxy.model.grammar import complaints
 
 DONE = b"data: [DONE]\n\n"
 LIMIT = 1 << 20
@@ -36,6 +38,9 @@ def call(index: int | None = 0, **fields: Any) -> dict[str, Any]:
     return {"tool_calls": [entry]}
 
 
+STOP, TOOLS = chunk({}, "stop"), chunk({}, "tool_calls")
+
+
 def decode(*data: bytes, quirks: frozenset[str] = frozenset(), learn: bool = True, limit: int = LIMIT) -> list[Event]:
     decoder = ChatDecoder(limit, quirks, learn=learn)
     events = [event for each in data for event in decoder.feed(each)]
@@ -44,3 +49,10 @@ def decode(*data: bytes, quirks: frozenset[str] = frozenset(), learn: bool = Tru
 
 def setting(**doc: Any) -> Setting:
     return Setting("0123456789abcdef0123456789abcdef", 1795336114, "shown", doc)
+
+
+def told(*data: bytes, **options: Any) -> Response:
+    """The folded answer of a stream that satisfies the grammar."""
+    events = decode(*data, **options)
+    assert complaints(events) == []
+    return fold(events)
