@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
 from tests.dialects.chat.frames import LIMIT, decode, setting
 from trioproxy.dialects.chat import CHAT
@@ -36,7 +36,7 @@ def test_answer_is_its_golden_events(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.stem)
-@settings(max_examples=15)
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(places=cuts())
 def test_stream_means_the_same_however_it_is_cut(path: Path, places: list[float]) -> None:
     data = path.read_bytes()

@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.dialects.chat.frames import DONE, LIMIT, call, chunk, decode, frame, text
@@ -59,14 +59,14 @@ CHUNKS = st.one_of(
 )
 
 
-@settings(max_examples=200)
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(chunks=st.lists(CHUNKS, max_size=12), places=cuts())
 def test_both_lanes_agree_under_every_cut(chunks: list[bytes], places: list[float]) -> None:
     pieces = chop(text("first") + b"".join(chunks), places)
     assert outcome(pieces, True) == outcome(pieces, False)
 
 
-@settings(max_examples=100)
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(chunks=st.lists(CHUNKS, max_size=12))
 def test_both_lanes_agree_frame_by_frame(chunks: list[bytes]) -> None:
     pieces = [text("first"), *chunks]
@@ -74,7 +74,7 @@ def test_both_lanes_agree_frame_by_frame(chunks: list[bytes]) -> None:
 
 
 @given(contents=st.lists(st.text(st.characters(codec="utf-8", min_codepoint=0x20, exclude_characters='"\\'), max_size=5), min_size=1, max_size=8))
-@settings(max_examples=50)
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 def test_a_run_in_one_feed_is_told_apart(contents: list[str]) -> None:
     decoder = ChatDecoder(LIMIT)
     decoder.feed(text("first"))

@@ -5,7 +5,7 @@ from typing import Any
 
 import attrs
 import orjson
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
 from tests.dialects.chat.frames import LIMIT, decode, setting
 from trioproxy.dialects.chat import CHAT
@@ -128,7 +128,7 @@ def _loose(item: Item) -> Any:
     return attrs.evolve(item, arguments=item.arguments or "{}") if isinstance(item, ToolCall) and item.kind == "function" else item
 
 
-@settings(max_examples=200)
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(events=answers(), places=cuts())
 def test_decoding_what_was_encoded_gives_the_same_answer(events: list[Event], places: list[float]) -> None:
     data = ChatEncoder(setting(stream_options={"include_usage": True})).encode(events)
@@ -137,7 +137,7 @@ def test_decoding_what_was_encoded_gives_the_same_answer(events: list[Event], pl
     assert comparable(fold(heard)) == comparable(normal(events))
 
 
-@settings(max_examples=50)
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(events=answers())
 def test_encoding_in_pieces_gives_the_same_bytes(events: list[Event]) -> None:
     whole = ChatEncoder(setting()).encode(events)
@@ -146,7 +146,7 @@ def test_encoding_in_pieces_gives_the_same_bytes(events: list[Event]) -> None:
     assert encoder.encode([TextDelta(0, "more")]) == b""
 
 
-@settings(max_examples=100)
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(events=answers(kinds={ItemKind.MESSAGE, ItemKind.FUNCTION, ItemKind.CUSTOM, ItemKind.REASONING}, overlapping=False, failing=False))
 def test_stream_and_plain_answer_agree(events: list[Event]) -> None:
     """A plain answer has one thought, one message and its calls, in this order; of such an answer both forms say the same."""
@@ -167,7 +167,7 @@ def _in_order(response: Response) -> Response:
     return attrs.evolve(response, items=tuple(sorted(kept.values(), key=lambda item: rank[type(item)])))
 
 
-@settings(max_examples=50)
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(events=answers(), places=cuts())
 def test_scanner_agrees_with_the_decoder(events: list[Event], places: list[float]) -> None:
     data = ChatEncoder(setting(stream_options={"include_usage": True})).encode(events)
