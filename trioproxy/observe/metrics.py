@@ -39,12 +39,17 @@ class Counter:
     name: str
     help: str
     labels: tuple[str, ...]
-    values: dict[tuple[str, ...], float] = attrs.field(factory=dict)
+    _cells: dict[tuple[str, ...], list[float]] = attrs.field(factory=dict)
 
-    def add(self, key: tuple[str, ...], amount: float = 1) -> None:
-        """Count `amount` under `key`, in the order of `labels`."""
-        key = _folded(key, self.values)
-        self.values[key] = self.values.get(key, 0) + amount
+    def cell(self, key: tuple[str, ...]) -> list[float]:
+        """The sum under `key`, in the order of `labels`, as a list of one: whoever counts often keeps it and adds to it."""
+        cell = self._cells.get(key)
+        return cell if cell is not None else self._cells.setdefault(_folded(key, self._cells), [0])
+
+    @property
+    def values(self) -> dict[tuple[str, ...], float]:
+        """All sums."""
+        return {key: cell[0] for key, cell in self._cells.items()}
 
     def lines(self) -> Iterable[str]:
         """The family as text."""
@@ -54,29 +59,33 @@ class Counter:
 
 
 @attrs.define(eq=False)
-class _Spread:
-    counts: list[int]
+class Spread:
+    """Seconds, sorted into `SECONDS`."""
+
+    counts: list[int] = attrs.field(factory=lambda: [0] * (len(SECONDS) + 1))
     total: float = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one duration; a negative one counts as 0."""
+        if seconds < 0.0:
+            seconds = 0.0
+        self.counts[bisect_left(SECONDS, seconds)] += 1
+        self.total += seconds
 
 
 @attrs.define(eq=False)
 class Histogram:
-    """Seconds, sorted into `SECONDS`, by label values, at most `SERIES` of them."""
+    """Spreads by label values, at most `SERIES` of them."""
 
     name: str
     help: str
     labels: tuple[str, ...]
-    values: dict[tuple[str, ...], _Spread] = attrs.field(factory=dict)
+    values: dict[tuple[str, ...], Spread] = attrs.field(factory=dict)
 
-    def observe(self, key: tuple[str, ...], seconds: float) -> None:
-        """Count one duration under `key`; a negative one counts as 0."""
-        key = _folded(key, self.values)
+    def cell(self, key: tuple[str, ...]) -> Spread:
+        """The spread under `key`, in the order of `labels`."""
         spread = self.values.get(key)
-        if spread is None:
-            spread = self.values[key] = _Spread([0] * (len(SECONDS) + 1))
-        seconds = max(seconds, 0.0)
-        spread.counts[bisect_left(SECONDS, seconds)] += 1
-        spread.total += seconds
+        return spread if spread is not None else self.values.setdefault(_folded(key, self.values), Spread())
 
     def lines(self) -> Iterable[str]:
         """The family as text: cumulative buckets, sum and count."""
@@ -90,12 +99,31 @@ class Histogram:
             yield f"{self.name}_count{_labels(pairs)} {below}"
 
 
+class _Cells:
+    """Where exchanges of one sort are counted: found once, so that an exchange costs one look-up. What a sort has never had stays None."""
+
+    __slots__ = ("beats", "bytes_in", "bytes_out", "duration", "first", "losses", "requests", "road", "tokens", "waited")
+
+    def __init__(self, metrics: Metrics, dialect: str, model: str, outcome: str, status: int) -> None:
+        self.requests = metrics.requests.cell((dialect, model, outcome, str(status)))
+        self.bytes_in = metrics.bytes.cell((dialect, "in"))
+        self.bytes_out = metrics.bytes.cell((dialect, "out"))
+        self.beats = metrics.beats.cell((dialect,))
+        self.losses = metrics.losses.cell((dialect,))
+        self.first: Spread | None = None
+        self.duration: Spread | None = None
+        self.waited: Spread | None = None
+        self.road: list[float] | None = None
+        self.tokens: tuple[list[float], ...] = ()
+
+
 class Metrics:
     """An observer: call it with each finished record, `render` when asked."""
 
     def __init__(self, label: Callable[[str], str]) -> None:
         """Start at zero. `label` maps the model a client named to one of a bounded set of names (`Plan.label`)."""
         self._label: Final = label
+        self._cells: Final[dict[tuple[str, str, str, int, bool], _Cells]] = {}
         self.requests: Final = Counter("trioproxy_requests_total", "Exchanges that ended.", ("dialect", "model", "outcome", "status"))
         self.attempts: Final = Counter("trioproxy_attempts_total", "Attempts on backends, the first and all others.", ("backend", "outcome", "status"))
         self.tokens: Final = Counter("trioproxy_tokens_total", "Tokens as the backends counted them.", ("model", "kind"))
@@ -109,28 +137,49 @@ class Metrics:
 
     def __call__(self, record: Record) -> None:
         """Count one finished exchange."""
-        model, dialect = self._label(record.model), record.dialect
-        self.requests.add((dialect, model, record.outcome, str(record.status)))
+        key = (record.dialect, self._label(record.model), record.outcome, record.status, record.passed)
+        cells = self._cells.get(key)
+        if cells is None:
+            cells = self._found(key)
+        cells.requests[0] += 1
+        cells.bytes_in[0] += record.bytes_in
+        cells.bytes_out[0] += record.bytes_out
+        cells.beats[0] += record.beats
+        cells.losses[0] += len(record.losses)
         for attempt in record.attempts:
-            self.attempts.add((attempt.backend, attempt.outcome, str(attempt.status)))
-        self._volumes(record, dialect, model)
-        if record.spoken_at:
-            self.first.observe((dialect, model), record.spoken_at - record.started)
-        if record.ended:
-            self.duration.observe((dialect, model), record.ended - record.started)
-        if record.attempts or record.waited:
-            self.waited.observe((model,), record.waited)
-
-    def _volumes(self, record: Record, dialect: str, model: str) -> None:
-        self.bytes.add((dialect, "in"), record.bytes_in)
-        self.bytes.add((dialect, "out"), record.bytes_out)
-        self.beats.add((dialect,), record.beats)
-        self.losses.add((dialect,), len(record.losses))
-        if record.spoken_at:
-            self.roads.add((dialect, "passed" if record.passed else "translated"))
+            self.attempts.cell((attempt.backend, attempt.outcome, str(attempt.status)))[0] += 1
+        self._time(record, cells, key[1])
         if (usage := record.usage) is not None:
-            for kind in ("input", "output", "cached", "cache_written", "reasoning"):
-                self.tokens.add((model, kind), getattr(usage, kind))
+            tokens = cells.tokens or self._token_cells(cells, key[1])
+            for cell, count in zip(tokens, (usage.input, usage.output, usage.cached, usage.cache_written, usage.reasoning), strict=True):
+                cell[0] += count
+
+    def _found(self, key: tuple[str, str, str, int, bool]) -> _Cells:
+        if len(self._cells) >= SERIES:
+            self._cells.clear()  # only the short cut to the sums; the sums stay
+        cells = self._cells[key] = _Cells(self, *key[:4])
+        return cells
+
+    def _time(self, record: Record, cells: _Cells, model: str) -> None:
+        started = record.started
+        if record.spoken_at:
+            if cells.first is None or cells.road is None:
+                cells.first = self.first.cell((record.dialect, model))
+                cells.road = self.roads.cell((record.dialect, "passed" if record.passed else "translated"))
+            cells.first.observe(record.spoken_at - started)
+            cells.road[0] += 1
+        if record.ended:
+            if cells.duration is None:
+                cells.duration = self.duration.cell((record.dialect, model))
+            cells.duration.observe(record.ended - started)
+        if record.attempts or record.waited:
+            if cells.waited is None:
+                cells.waited = self.waited.cell((model,))
+            cells.waited.observe(record.waited)
+
+    def _token_cells(self, cells: _Cells, model: str) -> tuple[list[float], ...]:
+        cells.tokens = tuple(self.tokens.cell((model, kind)) for kind in ("input", "output", "cached", "cache_written", "reasoning"))
+        return cells.tokens
 
     def render(self, gauges: Iterable[Gauge] = ()) -> bytes:
         """Everything as text; `gauges` are added as they are. Serve it as `CONTENT_TYPE`."""

@@ -191,9 +191,22 @@ class Pool:
         """
         for early in (False, True):
             for index, candidate in enumerate(want.candidates):
-                if free := [seat for seat in self._seats(want, index) if self._open(seat, candidate.model, now, early)]:
+                if free := self._free(want, index, candidate, now, early):
                     return self._take(want, index, free, now)
         return self._nobody(want, now)
+
+    def _free(self, want: Want, index: int, candidate: Candidate, now: float, early: bool) -> list[Health]:
+        """Those that candidate `index` may use now. On the road of every request: nearly always all are well, and little is asked of them."""
+        several = self._health.get(candidate.backend)
+        if several is None:
+            return []
+        model, tried, free = candidate.model, want.tried, []
+        for name, seat in several.items():
+            if tried and (index, name) in tried:
+                continue
+            if seat.credential.serves(model) and self._open(seat, model, now, early):
+                free.append(seat)
+        return free
 
     def _seats(self, want: Want, index: int, *, tried: bool = False) -> list[Health]:
         """Those that serve candidate `index` and were not tried for it (or were)."""
@@ -207,20 +220,25 @@ class Pool:
     def _open(self, seat: Health, model: str, now: float, early: bool) -> bool:
         if seat.full:
             return False
+        if seat.whole is None and not seat.models:
+            return True
         return all(not rest.probing and now >= (rest.probe_at if early else rest.until) for rest in self._rests(seat, model, now))
 
     def _take(self, want: Want, index: int, free: list[Health], now: float) -> Lease:
         candidate = want.candidates[index]
-        tier = min(seat.credential.tier for seat in free)
-        level = [seat for seat in free if seat.credential.tier == tier]
-        chosen = sticky(want.affinity, level) if want.affinity is not None else self._strategies[candidate.backend].choose(level)
-        seat = level[chosen]
+        # A backend's only credential has no turn to take. (The only *free* one of several has: the others' places move on.)
+        seat = free[0] if len(self._health[candidate.backend]) == 1 else self._choose(want, candidate, free)
         probes = self._rests(seat, candidate.model, now)
         for rest in probes:
             rest.probing = True
         seat.in_flight += 1
         self.leases += 1
         return Lease(seat.credential, candidate, index, now, self, seat, probes)
+
+    def _choose(self, want: Want, candidate: Candidate, free: list[Health]) -> Health:
+        tier = min(seat.credential.tier for seat in free)
+        level = [seat for seat in free if seat.credential.tier == tier]
+        return level[sticky(want.affinity, level) if want.affinity is not None else self._strategies[candidate.backend].choose(level)]
 
     def _nobody(self, want: Want, now: float) -> Wait | Nobody:
         waiting = list(self._why_not(want, now, tried=False))
