@@ -6,6 +6,7 @@ nursery. Nothing here is global, so two gateways live in one process; nothing he
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import secrets
@@ -13,6 +14,8 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from math import inf
+from typing import Final
 
 import attrs
 import trio
@@ -49,6 +52,7 @@ from trioproxy.wire.sentry import Sentry
 from trioproxy.wire.server import Server
 from trioproxy.wire.transport import StreamTransport
 
+LOG: Final = logging.getLogger("trioproxy.gateway")
 ASK_S = 5.0  # for what can be found out about backends before serving
 ASK_AGAIN_S = 5.0  # between two tries to reach one that could not be asked
 SWEEP_S = 5.0  # between two looks for upstream connections that were idle for too long
@@ -243,14 +247,17 @@ class Gateway:
 
         Leaving the context early cancels the backend's call.
         """
-        house, tether, done = self.house, Tether(trio.current_time() + (self.house.limits.total_s or float("inf"))), trio.Event()
+        house, now, done = self.house, trio.current_time(), trio.Event()
+        tether = Tether(now + (house.limits.total_s or inf))
         call = Call(None, b"", {}, request.model, True, self.fresh_id(), int(house.wall()), "in-process", request=attrs.evolve(request, stream=True))
         send, receive = trio.open_memory_channel[list[Event]](1)
 
         async def asked() -> None:
             try:
                 with send:
-                    await run(call, AskedLine(send, house.limits.frame), house, tether)
+                    await run(call, AskedLine(send, house.limits.frame), house, tether, now)
+            except Exception:  # an edge: one reader's bug is not the end of the house
+                LOG.exception("a request asked in process failed")
             finally:
                 done.set()
 

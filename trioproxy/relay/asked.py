@@ -21,10 +21,11 @@ def _same(events: list[Event]) -> list[Event]:
 class AskedLine:
     """One answer for one task. An answer that could not be had is a list with one `Failed`."""
 
-    __slots__ = ("_backlog", "_frame", "_over", "_send", "beat")
+    __slots__ = ("_backlog", "_frame", "_over", "_send", "beat", "sent")
 
     def __init__(self, send: trio.MemorySendChannel[list[Event]], frame: int) -> None:
         self.beat: list[Event] | None = None
+        self.sent = 0  # events are no bytes
         self._send = send
         self._frame = frame
         self._backlog: list[Event] = []

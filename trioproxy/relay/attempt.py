@@ -50,9 +50,8 @@ class Attempt(Generic[T]):
     house: House
     report: Attempted
 
-    async def run(self, *, fresh: bool) -> Outcome:
-        """Send, and carry the answer as far as it goes."""
-        sent_at = trio.current_time()
+    async def run(self, sent_at: float, *, fresh: bool) -> Outcome:
+        """Send, and carry the answer as far as it goes. `sent_at` is now."""
         self._expect_head(sent_at)
         try:
             reply = await self.backend.open(self.lease, self.body, stream=self.call.stream, fresh=fresh)
@@ -156,9 +155,10 @@ class Attempt(Generic[T]):
         if isinstance(last, Failed):
             return classify(last.fault.http_status, last.fault, self._rules)
         answer = self.reader.plain(backend, events, None if streamed else raw, self.outlet.losses)
-        if not self.outlet.answer(answer):
+        now = trio.current_time()
+        if not self.outlet.answer(answer, now):
             await self.outlet.drained()
-        return Served(_usage(events), trio.current_time() - sent_at)
+        return Served(_usage(events), now - sent_at)
 
 
 def _told_inside(body: bytes, cap_s: float) -> float | None:

@@ -33,19 +33,18 @@ class ReadingLine(Line[T], Reader[T], Protocol[T]):
 
 async def exchange(call: Call, connection: Connection, line: HttpLine, house: House) -> Record:
     """Answer one call on a connection. Returns when the client has its last byte, or is gone."""
-    tether = Tether(_deadline(house))
+    now = trio.current_time()
+    tether = Tether(now + (house.limits.total_s or inf))
     with house.sentry.watching(connection.transport, tether):
-        record = await run(call, line, house, tether)
-    record.bytes_out = line.sent
+        record = await run(call, line, house, tether, now)
     if tether.gone is not None:
         connection.keep_alive = False
         connection.transport.close()
     return record
 
 
-async def run(call: Call, line: ReadingLine[T], house: House, tether: Tether) -> Record:
+async def run(call: Call, line: ReadingLine[T], house: House, tether: Tether, now: float) -> Record:
     """Answer one call on any line; see `exchange`."""
-    now = trio.current_time()
     record = Record(
         call.id, call.dialect.name if call.dialect else "in-process", call.model, call.stream, now, client=call.client, peer=call.peer, bytes_in=len(call.raw)
     )
@@ -58,10 +57,7 @@ async def run(call: Call, line: ReadingLine[T], house: House, tether: Tether) ->
     finally:
         house.metronome.discard(outlet)
         record.ended = trio.current_time()
+        record.bytes_out = line.sent
         for observer in house.observers:
             observer(record)
     return record
-
-
-def _deadline(house: House) -> float:
-    return trio.current_time() + (house.limits.total_s or inf)

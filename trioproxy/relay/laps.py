@@ -40,7 +40,7 @@ class Laps(Generic[T]):
     record: Record
     _candidates: tuple[Candidate, ...] = attrs.field(default=(), init=False)
     _tried: set[tuple[int, str]] = attrs.field(factory=set, init=False)
-    _bodies: dict[Candidate, Written] = attrs.field(factory=dict, init=False)
+    _bodies: dict[int, Written] = attrs.field(factory=dict, init=False)
     _rounds: int = attrs.field(default=0, init=False)
     _tries: int = attrs.field(default=0, init=False)  # attempts that went to another lease; a fresh socket or a refreshed secret is not one
     _last: Fault | None = attrs.field(default=None, init=False)
@@ -55,10 +55,11 @@ class Laps(Generic[T]):
         else:
             self._candidates = found
             self.house.budget.called(self.record.started)
-        tether = self.outlet.tether
+        tether, now = self.outlet.tether, self.record.started
         while not self._over:
             with tether.lap() as scope:
-                await self._lap()
+                await self._lap(now)
+            now = trio.current_time()
             if scope.cancelled_caught:
                 self._cut_short(tether)
         if self._fault is not None and tether.gone is None:
@@ -81,18 +82,17 @@ class Laps(Generic[T]):
     def _end(self, fault: Fault | None) -> None:
         self._fault, self._over = fault, True
 
-    async def _lap(self) -> None:
-        asked_at = trio.current_time()
+    async def _lap(self, now: float) -> None:
         affinity = self.call.affinity
         if affinity is not None and self._candidates[0].backend in self.house.unsticky:
             affinity = None
         want = Want(self._candidates, frozenset(self._tried), affinity, self.call.model)
-        picked = await self.house.turnstile.lease(want, self.house.limits)
+        picked = await self.house.turnstile.lease(want, self.house.limits, now)
         if isinstance(picked, Lease):
-            self.record.waited += picked.taken_at - asked_at
+            self.record.waited += picked.taken_at - now
             await self._serve(picked)
         else:
-            self.record.waited += trio.current_time() - asked_at
+            self.record.waited += trio.current_time() - now
             await self._between(picked)
 
     async def _between(self, picked: Wait | Nobody) -> None:
@@ -109,66 +109,69 @@ class Laps(Generic[T]):
     async def _serve(self, lease: Lease) -> None:
         outcome: Outcome | None = None
         ruling: Ruling | None = None
+        stage = self.outlet.stage
         try:
-            written = self._written(lease)
-            fresh = False
+            written, now = self._written(lease), lease.taken_at
             while written is not None:
-                outcome = None
-                outcome = await self._attempt(lease, written, fresh=fresh)
-                ruling = lease.settle(outcome, trio.current_time(), self.outlet.stage)
-                if ruling.again is Again.REFRESH:
-                    await self.house.refresher.refresh(lease)  # in vain: the same refusal again, and the ruling's other half
-                elif ruling.again is not Again.SAME:
+                fresh, outcome = ruling is not None and ruling.again is Again.SAME, None
+                outcome = await self._attempt(lease, written, now, fresh=fresh)
+                now, stage = trio.current_time(), self.outlet.stage
+                self.record.attempts[-1].ended = now
+                ruling = lease.settle(outcome, now, stage)
+                if ruling.again is Again.REFRESH and not await self.house.refresher.refresh(lease):
+                    ruling = lease.settle(outcome, now, stage)  # in vain: the ruling's other half
+                if ruling.again is not Again.SAME and ruling.again is not Again.REFRESH:
                     break
-                fresh = ruling.again is Again.SAME
         finally:
+            self.outlet.flowing = False
             # Synchronous: no cancellation can come between an outcome and what it means.
             if not lease.settled:
-                outcome = self.outlet.tether.verdict or Abandoned()
-                ruling = lease.settle(outcome, trio.current_time(), self.outlet.stage)
-                if ruling.again in (Again.SAME, Again.REFRESH):
-                    ruling = lease.settle(outcome, trio.current_time(), self.outlet.stage)
+                outcome, now, stage = self.outlet.tether.verdict or Abandoned(), trio.current_time(), self.outlet.stage
+                while not lease.settled:  # a repetition that will not come about is refused the second time it is asked for
+                    ruling = lease.settle(outcome, now, stage)
             if outcome is not None and ruling is not None:
                 self._conclude(lease, outcome, ruling)
 
     def _written(self, lease: Lease) -> Written | None:
         """The request's bytes for this lease; None when the backend's dialect cannot say it, and the candidate is out."""
         candidate, index = lease.candidate, lease.index
-        if candidate not in self._bodies:
+        written = self._bodies.get(index)
+        if written is None:
             try:
-                self._bodies[candidate] = self.call.written(self.house.backends[candidate.backend], candidate.model)
+                written = self._bodies[index] = self.call.written(self.house.backends[candidate.backend], candidate.model)
             except FaultError as exc:
                 self._last = self._last or exc.fault
-                self._candidates = self._candidates[:index] + self._candidates[index + 1 :]
-                self._tried = {(i - (i > index), name) for i, name in self._tried if i != index}
+                self._strike(index)
                 lease.abandon(trio.current_time())
-                if not self._candidates:
-                    self._end(self._last)
-                return None
-        return self._bodies[candidate]
+        return written
 
-    async def _attempt(self, lease: Lease, written: Written, *, fresh: bool) -> Outcome:
+    def _strike(self, index: int) -> None:
+        """Candidate `index` is out; those behind it move up."""
+        self._candidates = self._candidates[:index] + self._candidates[index + 1 :]
+        self._tried = {(i - (i > index), name) for i, name in self._tried if i != index}
+        self._bodies.clear()
+        if not self._candidates:
+            self._end(self._last)
+
+    async def _attempt(self, lease: Lease, written: Written, now: float, *, fresh: bool) -> Outcome:
         candidate, record, outlet = lease.candidate, self.record, self.outlet
-        report = Attempted(candidate.backend, lease.credential.name, candidate.model, trio.current_time())
+        report = Attempted(candidate.backend, lease.credential.name, candidate.model, now)
         record.attempts.append(report)
         backend = self.house.backends[candidate.backend]
         record.passed = self.call.passes(backend)
         outlet.losses = record.losses = written.losses
         outlet.begin(None)
-        try:
-            outcome = await Attempt(self.call, backend, lease, written.body, self.reader, outlet, self.house, report).run(fresh=fresh)
-            report.outcome = type(outcome).__name__.lower()
-            return outcome
-        finally:
-            outlet.flowing = False
-            report.ended = trio.current_time()
+        outcome = await Attempt(self.call, backend, lease, written.body, self.reader, outlet, self.house, report).run(now, fresh=fresh)
+        report.outcome = type(outcome).__name__.lower()
+        return outcome
 
     def _conclude(self, lease: Lease, outcome: Outcome, ruling: Ruling) -> None:
         """What the end of an attempt means for the exchange."""
         name = type(outcome).__name__.lower()
         self.record.outcome = name
         if self.record.attempts:
-            self.record.attempts[-1].outcome = name
+            last = self.record.attempts[-1]
+            last.outcome, last.ended = name, last.ended or trio.current_time()
         if isinstance(outcome, Served):
             self.record.usage, self._over = outcome.usage, True
         elif isinstance(outcome, Abandoned):

@@ -36,6 +36,11 @@ class Line(Protocol[T]):
         """True while something is unsent because the reader is slow."""
         ...
 
+    @property
+    def sent(self) -> int:
+        """Bytes delivered or kept for delivery, framing included; 0 where there are no bytes."""
+        ...
+
     def open(self, losses: tuple[str, ...]) -> None:
         """Let the head of a stream go out with the next write."""
         ...
@@ -153,9 +158,9 @@ class Outlet(Generic[T]):
         self.stage = Stage.ENDED
         return self.line.write(data, last=True)
 
-    def answer(self, data: T) -> bool:
+    def answer(self, data: T, now: float) -> bool:
         """A plain answer, whole."""
-        self.record.spoken_at = trio.current_time()
+        self.record.spoken_at = now
         opened, self.stage = self.stage is Stage.OPEN, Stage.ENDED
         if opened:
             return self.line.write(data, last=True)

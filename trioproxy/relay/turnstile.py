@@ -34,12 +34,11 @@ class Turnstile:
     def __len__(self) -> int:
         return len(self._waiters)
 
-    async def lease(self, want: Want, limits: Limits) -> Lease | Wait | Nobody:
+    async def lease(self, want: Want, limits: Limits, now: float) -> Lease | Wait | Nobody:
         """A lease; or `Wait` when only time can help (or the queue was full, or took too long), or `Nobody` when nothing can.
 
         Cancelled while waiting, it leaves no trace: a lease that was handed over in that moment goes back, unblamed.
         """
-        now = trio.current_time()
         if self._rivals(want):
             seen = Wait(want, now, None, (), busy=True)
         else:
