@@ -162,12 +162,16 @@ async def test_a_reused_descriptor_never_reaches_anothers_scope(sentry):
     assert not sentry._numbers
 
 
+def take(woken):
+    return lambda transport, soon: woken.append(transport)
+
+
 class TestParking:
     async def test_bytes_wake_once(self, sentry):
         a, b = settled_tcp_pair()
         transport = SocketTransport(a)
         woken = []
-        sentry.park(transport, woken.append)
+        sentry.park(transport, take(woken))
         assert sentry.parked == 1
         await trio.testing.wait_all_tasks_blocked()
         assert not woken
@@ -178,9 +182,25 @@ class TestParking:
         b.sendall(b"y")
         await trio.sleep(0.02)
         assert woken == [transport]
-        sentry.park(transport, woken.append)  # the bytes are still there: at once again
+        sentry.park(transport, take(woken))  # the bytes are still there: at once again
         await trio.sleep(0.02)
         assert len(woken) == 2
+        sentry.forget(transport)
+        transport.close()
+        b.close()
+
+    @pytest.mark.parametrize(("fresh", "wait", "expected"), [(True, 0, False), (False, 0, True), (False, 1.5, True), (False, 2.5, False)])
+    async def test_who_asks_again_soon_is_known(self, nursery, autojump_clock, fresh, wait, expected):
+        sentry = Sentry()
+        await nursery.start(sentry.run)
+        a, b = settled_tcp_pair()
+        transport = SocketTransport(a)
+        told = []
+        sentry.park(transport, lambda transport, soon: told.append(soon), fresh=fresh)
+        await trio.sleep(wait)
+        b.sendall(b"x")
+        await trio.sleep(0.01)
+        assert told == [expected]
         sentry.forget(transport)
         transport.close()
         b.close()
@@ -189,7 +209,7 @@ class TestParking:
         a, b = settled_tcp_pair()
         transport = SocketTransport(a)
         for _ in range(2):
-            sentry.park(transport, lambda _: None)
+            sentry.park(transport, lambda *_: None)
             b.sendall(b"x")
             await trio.sleep(0.02)
             assert transport.try_receive() == b"x"
@@ -204,7 +224,7 @@ class TestParking:
         a, b = settled_tcp_pair()
         transport = SocketTransport(a)
         woken = []
-        sentry.park(transport, woken.append)
+        sentry.park(transport, take(woken))
         leave(b)
         await trio.sleep(0.02)
         assert not woken
@@ -217,7 +237,7 @@ class TestParking:
         transport = SocketTransport(a)
         woken = []
         behind_bytes(b)
-        sentry.park(transport, woken.append)
+        sentry.park(transport, take(woken))
         await trio.sleep(0.02)
         assert woken == [transport]
         sentry.forget(transport)
@@ -230,7 +250,7 @@ class TestParking:
         pairs = [settled_tcp_pair() for _ in range(3)]
         transports = [SocketTransport(a) for a, _ in pairs]
         for transport in transports:
-            sentry.park(transport, lambda _: None)
+            sentry.park(transport, lambda *_: None)
             await trio.sleep(5)
         await trio.sleep(4)
         assert sentry.parked == 3
@@ -249,7 +269,7 @@ class TestParking:
         await trio.sleep(100)
         assert sentry.tick == 0
         a, b = settled_tcp_pair()
-        sentry.park(SocketTransport(a), lambda _: None)
+        sentry.park(SocketTransport(a), lambda *_: None)
         await trio.sleep(100)
         assert sentry.tick == 3
         b.close()
@@ -259,7 +279,7 @@ class TestParking:
         async with trio.open_nursery() as nursery:
             sentry = Sentry()
             await nursery.start(sentry.run)
-            sentry.park(SocketTransport(a), lambda _: None)
+            sentry.park(SocketTransport(a), lambda *_: None)
             nursery.cancel_scope.cancel()
         assert b.recv(1) == b""
         b.close()
@@ -270,9 +290,9 @@ class TestParking:
         pairs = [settled_tcp_pair() for _ in range(4)]
         idle, fresh, asking, late = (SocketTransport(a) for a, _ in pairs)
         woken = []
-        sentry.park(idle, woken.append)
-        sentry.park(fresh, woken.append, fresh=True)
-        sentry.park(asking, woken.append)
+        sentry.park(idle, take(woken))
+        sentry.park(fresh, take(woken), fresh=True)
+        sentry.park(asking, take(woken))
         pairs[2][1].sendall(b"GET")
         scope = trio.CancelScope()
         sentry.resting[scope] = 1000
@@ -281,7 +301,7 @@ class TestParking:
         assert scope.cancel_called
         assert idle.fileno() is None
         assert fresh.fileno() is not None
-        sentry.park(late, woken.append)
+        sentry.park(late, take(woken))
         assert late.fileno() is None
         await trio.lowlevel.checkpoint()
         await trio.testing.wait_all_tasks_blocked()
@@ -292,3 +312,24 @@ class TestParking:
         asking.close()
         for _, b in pairs:
             b.close()
+
+    async def test_after_its_end_nothing_is_kept_and_nothing_fails(self):
+        a, b = settled_tcp_pair()
+        c, d = settled_tcp_pair()
+        watched, late = SocketTransport(a), SocketTransport(c)
+        async with trio.open_nursery() as nursery:
+            sentry = Sentry()
+            await nursery.start(sentry.run)
+            with sentry.watching(watched, trio.CancelScope()):
+                pass
+            nursery.cancel_scope.cancel()
+        assert not sentry.parks
+        with sentry.watching(late, trio.CancelScope()) as watch:
+            assert not watch.gone
+        sentry.forget(watched)
+        sentry.forget(late)
+        sentry.park(late, lambda *_: None)
+        assert late.fileno() is None
+        watched.close()
+        b.close()
+        d.close()

@@ -8,12 +8,16 @@ import logging
 import pytest
 import trio
 import trio.testing
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.wire.rig import bodies, echo, read_all, read_until, refuse, served, settled_tcp_pair, until
 from trioproxy.errors import HttpError, LocalProtocolError
+from trioproxy.testing.sweep import sweep
 from trioproxy.wire.client import Upstream
+from trioproxy.wire.connection import CROWD
 from trioproxy.wire.sentry import Sentry
-from trioproxy.wire.server import Connection, ServerLimits, serve
+from trioproxy.wire.server import Connection, Server, ServerLimits, serve
 from trioproxy.wire.transport import SocketTransport, StreamTransport
 
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -386,6 +390,23 @@ async def test_an_idle_connection_has_no_task_and_still_serves(autojump_clock):
             assert house.server.connections == 1
 
 
+async def test_in_a_crowd_only_who_asks_again_keeps_a_task(autojump_clock):
+    async with served() as house:
+        clients = [await house.dial() for _ in range(CROWD + 20)]
+        for client in clients:
+            await client.send_all(GET)
+            await read_until(client, b"GET /a ")
+        assert (house.server.running, house.sentry.parked) == (CROWD, 20)
+        for _ in range(2):
+            await clients[-1].send_all(GET)
+            await read_until(clients[-1], b"GET /a ")
+        assert (house.server.running, house.sentry.parked) == (CROWD + 1, 19)
+        await trio.sleep(3)
+        assert (house.server.running, house.sentry.parked) == (0, CROWD + 20)
+        for client in clients:
+            await client.aclose()
+
+
 async def test_a_new_connection_has_no_task_before_its_first_byte():
     async with served() as house, await house.dial() as client:
         await until(lambda: house.server.connections)
@@ -616,3 +637,80 @@ async def test_cancelling_the_house_closes_every_connection():
     assert await b.receive_some() == b""
     await a.aclose()
     await b.aclose()
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+async def test_any_requests_cut_anywhere_get_their_answers_in_order(data):
+    """A pipeline of requests, some refused before their body is read, arrives in any pieces: each is answered once, and no body is read as a request."""
+    kinds = data.draw(st.lists(st.tuples(st.sampled_from(["length", "chunked", "none"]), st.booleans(), st.binary(max_size=80)), min_size=1, max_size=6))
+    raw, expected = b"", []
+    for number, (kind, refused, body) in enumerate(kinds):
+        body = body + GET if refused else body
+        path = f"/{'no' if refused else 'yes'}/{number}"
+        if kind == "length":
+            raw += post(body, path)
+        elif kind == "chunked":
+            pieces = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (body[:7], body[7:]) if piece)
+            raw += f"POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode() + pieces + b"0\r\n\r\n"
+        else:
+            body = b""
+            raw += f"POST {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        expected.append((404, b"no") if refused else (200, f"POST {path} ".encode() + body))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=8)))
+
+    async def handler(connection: Connection) -> None:
+        assert connection.head is not None
+        if connection.head.path.startswith("/no"):
+            await connection.respond(404, [], b"no")
+        else:
+            await echo(connection)
+
+    async with served(handler, half_close="answer") as house:
+        client = house.memory_client()
+        for start, end in zip([0, *cuts], [*cuts, len(raw)], strict=True):
+            if start < end:
+                await client.send_all(raw[start:end])
+                await trio.testing.wait_all_tasks_blocked()
+        await client.send_eof()
+        assert bodies(await read_all(client)) == expected
+
+
+async def test_cancelled_at_every_step_a_connection_is_closed_and_forgotten():
+    made = []
+
+    async def make() -> None:
+        async with trio.open_nursery() as nursery:
+            sentry = Sentry()
+            a, b = settled_tcp_pair()
+            transport = SocketTransport(a)
+            made.append((sentry, transport, b))
+            await nursery.start(sentry.run)
+
+            async def watched(connection: Connection) -> None:
+                with trio.CancelScope() as scope, sentry.watching(connection.transport, scope):
+                    await echo(connection)
+
+            nursery.start_soon(Server(nursery, ServerLimits(), watched, refuse, sentry).serve, transport)
+            peer = trio.SocketStream(trio.socket.from_stdlib_socket(b))
+            raw = post(b"x" * 100_000)
+            await peer.send_all(raw[:50])
+            await trio.testing.wait_all_tasks_blocked()
+            await peer.send_all(raw[50:] + GET)
+            await read_until(peer, b"GET /a ")
+            await peer.send_all(b"nonsense\r\n\r\n")
+            await read_until(peer, b"400")
+            await peer.aclose()
+            while transport.fileno() is not None:
+                await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+
+    def check() -> None:
+        sentry, transport, b = made.pop()
+        assert transport.fileno() is None or not sentry._posts
+        transport.close()
+        b.close()
+        assert not sentry._posts
+        assert not sentry.resting
+
+    assert await sweep(make, check) > 15

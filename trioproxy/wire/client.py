@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import re
 import ssl
-from collections.abc import Sequence
 from typing import Final
 
 import trio
@@ -19,6 +18,7 @@ from trioproxy.errors import BrokenError, ConnectError, LocalProtocolError, Remo
 from trioproxy.framing.chunked import ChunkedReader
 from trioproxy.wire.dial import TARGET, Origin, connected
 from trioproxy.wire.gate import parse_response_head
+from trioproxy.wire.heads import Headers, fields
 from trioproxy.wire.tls import TlsTransport, default_context
 from trioproxy.wire.transport import SocketTransport, Transport
 
@@ -257,7 +257,7 @@ class Upstream:
         """Unused connections kept now."""
         return len(self._idle)
 
-    async def request(self, method: str, target: str, headers: Sequence[tuple[bytes, bytes]], body: bytes, *, fresh: bool = False) -> Reply:
+    async def request(self, method: str, target: str, headers: Headers, body: bytes, *, fresh: bool = False) -> Reply:
         """Send one request and wait for the head of its answer. The caller closes the reply.
 
         Args:
@@ -318,15 +318,11 @@ class Upstream:
             transport.close()
         return None
 
-    def _head(self, method: str, target: str, headers: Sequence[tuple[bytes, bytes]], length: int) -> bytes:
+    def _head(self, method: str, target: str, headers: Headers, length: int) -> bytes:
         prefix = self._prefixes.get((method, target)) or self._prefix(method, target)
-        lines = [b"%b: %b\r\n" % pair for pair in headers]
-        fields = b"".join(lines)
-        if fields.count(b"\n") != len(lines) or fields.count(b"\r") != len(lines) or b"\0" in fields:
-            raise LocalProtocolError("a request header holds a line end or a NUL")
         if length or method != "GET":
-            return b"%b%bcontent-length: %d\r\n\r\n" % (prefix, fields, length)
-        return b"%b%b\r\n" % (prefix, fields)
+            return b"%b%bcontent-length: %d\r\n\r\n" % (prefix, fields(headers), length)
+        return b"%b%b\r\n" % (prefix, fields(headers))
 
     def _prefix(self, method: str, target: str) -> bytes:
         if not METHOD.fullmatch(method) or not TARGET.fullmatch(target) or "#" in target:

@@ -24,7 +24,7 @@ POLL_S: Final = 0.05  # where there is no epoll, watched sockets are looked at s
 BATCH: Final = 512
 LEFT: Final = "client disconnected"
 HalfClose: TypeAlias = Literal["gone", "answer"]
-Wake: TypeAlias = Callable[[Transport], None]
+Wake: TypeAlias = Callable[[Transport, bool], None]
 
 
 class Cancellable(Protocol):
@@ -37,14 +37,14 @@ class Cancellable(Protocol):
 class _Post:
     """One enrolled transport: watched while it has a scope, parked while it has a wake."""
 
-    __slots__ = ("armed", "due", "enrolled", "fd", "fresh", "gone", "scope", "transport", "wake")
+    __slots__ = ("armed", "enrolled", "fd", "fresh", "gone", "scope", "since", "transport", "wake")
 
     def __init__(self, transport: Transport, fd: int) -> None:
         self.transport = transport
         self.fd = fd  # -1: not a descriptor but a stream
         self.scope: Cancellable | None = None
         self.wake: Wake | None = None
-        self.due = 0
+        self.since = 0  # the tick at which it was parked
         self.enrolled = False
         self.fresh = False
         self.armed = False
@@ -125,15 +125,18 @@ class Sentry:
         return Watch(self, transport, scope)
 
     def park(self, transport: Transport, wake: Wake, *, fresh: bool = False) -> None:
-        """Keep an idle connection without a task.
+        """Keep an idle connection without a task; close it, if the sentry has ended.
 
         Args:
             transport: has a descriptor. It is closed when the peer leaves or after `idle_s`.
-            wake: called once, with the transport, when bytes have come.
+            wake: called once when bytes have come: `wake(transport, soon)`, soon if they came within two ticks of an earlier answer.
             fresh: it has not served a request yet, so its first may be on the way: a house that closes lets it stay two ticks more.
         """
+        if self._epoll is None:
+            transport.close()
+            return
         post = self._post(transport)
-        post.wake, post.due, post.fresh = wake, self.tick + self._idle_ticks, fresh
+        post.wake, post.since, post.fresh = wake, self.tick, fresh
         post.armed = False
         self._parked[post] = None
         self._arm(post, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT)
@@ -172,12 +175,19 @@ class Sentry:
                 nursery.start_soon(self._beat)
                 task_status.started()
         finally:
-            self.closing = True
-            for post in list(self._parked):
-                self._close(post)
-            if self._epoll is not None:
-                trio.lowlevel.notify_closing(self._epoll.fileno())
-                self._epoll.close()
+            self._end()
+
+    def _end(self) -> None:
+        """Close what is parked. Connections that still unwind may watch and forget: it has no effect any more."""
+        self.closing = True
+        for post in list(self._parked):
+            self._close(post)
+        for post in self._posts.values():
+            post.enrolled = False
+        if self._epoll is not None:
+            trio.lowlevel.notify_closing(self._epoll.fileno())
+            self._epoll.close()
+            self._epoll = None
 
     async def _listen(self) -> None:
         fd = self._epoll.fileno()
@@ -199,7 +209,7 @@ class Sentry:
             return
         wake, post.wake = post.wake, None
         del self._parked[post]
-        wake(post.transport)
+        wake(post.transport, not post.fresh and self.tick - post.since < 2)
 
     def _gone(self, post: _Post) -> None:
         post.gone = True
@@ -208,7 +218,7 @@ class Sentry:
 
     def _dismiss(self, post: _Post) -> None:
         if post.fresh:
-            post.due = min(post.due, self.tick + 2)
+            post.since = min(post.since, self.tick + 2 - self._idle_ticks)
         elif not _has_bytes(post.transport):
             self._close(post)
 
@@ -229,7 +239,7 @@ class Sentry:
     def _expire(self) -> None:
         late = []
         for post in self._parked:
-            if post.due <= self.tick:
+            if post.since + self._idle_ticks <= self.tick:
                 late.append(post)
             elif not self.closing:
                 break  # oldest first, until the house closes and shortens some

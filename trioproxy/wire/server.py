@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
 import trio
 
 from trioproxy.errors import HttpError
 from trioproxy.wire.connection import Connection, ServerLimits
+from trioproxy.wire.heads import Headers
 from trioproxy.wire.sentry import Sentry
 from trioproxy.wire.transport import SocketTransport, Transport
 
 __all__ = ["Connection", "Handler", "Refuse", "Server", "ServerLimits", "serve"]
 
 Handler: TypeAlias = Callable[[Connection], Awaitable[None]]
-Refuse: TypeAlias = Callable[[HttpError, str], tuple[int, Sequence[tuple[bytes, bytes]], bytes]]
+Refuse: TypeAlias = Callable[[HttpError, str], tuple[int, Headers, bytes]]
 LOG: Final = logging.getLogger("trioproxy.wire")
 
 
@@ -66,27 +67,27 @@ class Server:
         if self._parks and self._sentry.parks:
             self._sentry.park(transport, self._resume, fresh=True)
         else:
-            self._resume(transport)
+            self._nursery.start_soon(self.serve, transport)
 
     def stop(self) -> None:
         """Close idle connections, and every other after the answer that is due. One that came just now may still ask its first question."""
         self._sentry.dismiss()
 
-    async def serve(self, transport: Transport, ready: bool = False) -> None:
-        """Serve a connection until it is closed or parked. `ready`: bytes are waiting, so that the first look needs no wait."""
+    async def serve(self, transport: Transport, ready: bool = False, eager: bool = False) -> None:
+        """Serve a connection until it is closed or parked. `ready`: bytes are waiting; `eager`: this client asks again quickly."""
         self.running += 1
         parked = False
         try:
-            parked = await self._run(Connection(transport, self._limits, self._sentry, parks=self._parks, ready=ready))
+            parked = await self._run(Connection(transport, self._limits, self._sentry, parks=self._parks, ready=ready, eager=eager))
         finally:
             self.running -= 1
             if not parked:
                 self._sentry.forget(transport)
                 transport.close()
 
-    def _resume(self, transport: Transport) -> None:
+    def _resume(self, transport: Transport, eager: bool) -> None:
         try:
-            self._nursery.start_soon(self.serve, transport, True)
+            self._nursery.start_soon(self.serve, transport, True, eager)
         except RuntimeError:  # the nursery has ended, and with it the house
             self._sentry.forget(transport)
             transport.close()
@@ -114,7 +115,7 @@ class Server:
         """Request after request, in a fresh scope.
 
         Returns:
-            True when the scope was cancelled while the connection rested, False when it is to be closed.
+            True when the connection is idle (its scope was cancelled while it rested, or it is to be parked), False when it is to be closed.
         """
         with trio.CancelScope() as scope:
             connection.scope = scope
@@ -131,7 +132,7 @@ class Server:
                 polite = True
             if polite and not scope.cancel_called:
                 await self._farewell(connection)
-        return scope.cancel_called
+        return scope.cancel_called or connection.parked
 
     async def _answer(self, connection: Connection, error: HttpError) -> None:
         if connection.answered:
