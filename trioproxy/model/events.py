@@ -25,6 +25,8 @@ class ItemKind(enum.Enum):
     FUNCTION = "function"
     CUSTOM = "custom"
 
+    __hash__ = object.__hash__  # members are single objects; Enum hashes their names, in Python, at every look into a table
+
 
 @attrs.define(eq=True)
 class Started:
@@ -141,19 +143,7 @@ class Foreign:
 
 
 Event: TypeAlias = (
-    Started
-    | ItemOpened
-    | TextDelta
-    | RefusalDelta
-    | ThoughtDelta
-    | ArgumentsDelta
-    | Sealed
-    | Annotated
-    | ItemClosed
-    | Metered
-    | Finished
-    | Failed
-    | Foreign
+    Started | ItemOpened | TextDelta | RefusalDelta | ThoughtDelta | ArgumentsDelta | Sealed | Annotated | ItemClosed | Metered | Finished | Failed | Foreign
 )
 
 # Until one of SUBSTANCE (or a clean Finished) was seen an attempt may be replaced, unseen.

@@ -30,6 +30,8 @@ class FaultKind(enum.Enum):
     INTERNAL = "internal"
     CANCELLED = "cancelled"
 
+    __hash__ = object.__hash__  # members are single objects; Enum hashes their names, in Python, at every look into a table
+
 
 STATUS: Final[Mapping[FaultKind, int]] = MappingProxyType(
     {

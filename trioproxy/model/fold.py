@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import attrs
 
@@ -42,31 +43,129 @@ class Response:
     service_tier: str | None = None
 
 
-@attrs.define(eq=False)
 class _Draft:
-    opened: ItemOpened
-    texts: list[str] = attrs.field(factory=list)
-    refusals: list[str] = attrs.field(factory=list)
-    summary: dict[int, list[str]] = attrs.field(factory=dict)
-    annotations: list[Any] = attrs.field(factory=list)
-    logprobs: list[Any] = attrs.field(factory=list)
-    seal: Seal | None = None
-    complete: bool = False
+    """One item in the making. What most items don't have is None until it comes."""
+
+    __slots__ = ("annotations", "complete", "logprobs", "opened", "refusals", "seal", "summary", "texts")
+
+    def __init__(self, opened: ItemOpened) -> None:
+        self.opened = opened
+        self.texts: list[str] = []
+        self.refusals: list[str] | None = None
+        self.summary: dict[int, list[str]] | None = None
+        self.annotations: list[Any] | None = None
+        self.logprobs: list[Any] | None = None
+        self.seal: Seal | None = None
+        self.complete = False
 
     def item(self) -> Item:
         opened, text = self.opened, "".join(self.texts)
         item_id = opened.item_id or None
         if opened.kind is ItemKind.MESSAGE:
-            parts: list[Part] = []
-            if self.texts or self.annotations:
-                parts.append(Text(text, tuple(self.annotations), tuple(self.logprobs)))
-            if self.refusals:
-                parts.append(Refusal("".join(self.refusals)))
-            return Message("assistant", tuple(parts), item_id, self.complete)
+            return Message("assistant", self._parts(text), item_id, self.complete)
         if opened.kind is ItemKind.REASONING:
-            summary = tuple("".join(self.summary[part]) for part in sorted(self.summary))
+            summary = tuple("".join(pieces) for _, pieces in sorted((self.summary or {}).items()))
             return Reasoning(text, summary, self.seal, item_id, self.complete)
         return ToolCall(opened.id, opened.name, text, opened.kind.value, opened.namespace, item_id, self.complete)
+
+    def _parts(self, text: str) -> tuple[Part, ...]:
+        if self.refusals is None and self.annotations is None:
+            return (Text(text, (), tuple(self.logprobs or ())),) if self.texts else ()
+        parts: list[Part] = []
+        if self.texts or self.annotations:
+            parts.append(Text(text, tuple(self.annotations or ()), tuple(self.logprobs or ())))
+        if self.refusals is not None:
+            parts.append(Refusal("".join(self.refusals)))
+        return tuple(parts)
+
+    def say(self, event: TextDelta | ArgumentsDelta) -> None:
+        self.texts.append(event.text)
+        if type(event) is TextDelta and event.logprobs:
+            self.logprobs = self.logprobs or []
+            self.logprobs.extend(event.logprobs)
+
+    def refuse(self, event: RefusalDelta) -> None:
+        self.refusals = self.refusals or []
+        self.refusals.append(event.text)
+
+    def think(self, event: ThoughtDelta) -> None:
+        if not event.summary:
+            self.texts.append(event.text)
+            return
+        if self.summary is None:
+            self.summary = {}
+        self.summary.setdefault(event.part, []).append(event.text)
+
+    def annotate(self, event: Annotated) -> None:
+        self.annotations = self.annotations or []
+        self.annotations.append(event.annotation)
+
+    def sign(self, event: Sealed) -> None:
+        self.seal = event.seal
+
+    def close(self, event: ItemClosed) -> None:
+        self.complete = event.complete
+
+
+_GROW: Final[Mapping[type, Callable[[_Draft, Any], None]]] = {
+    TextDelta: _Draft.say,
+    ArgumentsDelta: _Draft.say,
+    RefusalDelta: _Draft.refuse,
+    ThoughtDelta: _Draft.think,
+    Annotated: _Draft.annotate,
+    Sealed: _Draft.sign,
+    ItemClosed: _Draft.close,
+}
+
+
+class _Fold:
+    """The answer so far."""
+
+    __slots__ = ("drafts", "fault", "finish", "items", "started", "tier", "usage")
+
+    def __init__(self) -> None:
+        self.started = _UNSTARTED
+        self.drafts: dict[int, _Draft] = {}
+        self.items: dict[int, Item] = {}  # those that came whole
+        self.usage: Usage | None = None
+        self.finish: FinishReason | None = None
+        self.tier: str | None = None
+        self.fault: Fault | None = None
+
+    def start(self, event: Started) -> None:
+        self.started = event
+
+    def open(self, event: ItemOpened) -> None:
+        self.drafts[event.index] = _Draft(event)
+
+    def take(self, event: Foreign) -> None:
+        self.items[event.index] = ForeignItem(event.dialect, event.doc)
+
+    def meter(self, event: Metered) -> None:
+        self.usage = event.usage
+
+    def end(self, event: Finished) -> None:
+        self.finish, self.tier = event.reason, event.service_tier
+
+    def fail(self, event: Failed) -> None:
+        self.fault = event.fault
+
+    def all(self) -> tuple[Item, ...]:
+        items = self.items
+        for index, draft in self.drafts.items():
+            items[index] = draft.item()
+        return tuple(items.values()) if len(items) < 2 else tuple(items[index] for index in sorted(items))
+
+
+_UNSTARTED: Final = Started()
+_MARKS: Final[Mapping[type, Callable[[_Fold, Any], None]]] = {
+    Started: _Fold.start,
+    ItemOpened: _Fold.open,
+    Foreign: _Fold.take,
+    Metered: _Fold.meter,
+    Finished: _Fold.end,
+    Failed: _Fold.fail,
+}
 
 
 def fold(events: list[Event]) -> Response:
@@ -74,46 +173,16 @@ def fold(events: list[Event]) -> Response:
 
     Items that no `ItemClosed` ended are incomplete. A list without an end folds to a Response with neither finish nor fault; nobody may present it as whole.
     """
-    drafts: dict[int, _Draft | ForeignItem] = {}
-    started, usage, finish, fault, tier = Started(), None, None, None, None
+    answer = _Fold()
+    drafts = answer.drafts
     for event in events:
-        match event:
-            case ItemOpened():
-                drafts[event.index] = _Draft(event)
-            case Foreign():
-                drafts[event.index] = ForeignItem(event.dialect, event.doc)
-            case Started():
-                started = event
-            case Metered():
-                usage = event.usage
-            case Finished():
-                finish, tier = event.reason, event.service_tier
-            case Failed():
-                fault = event.fault
-            case _:
-                _grow(drafts[event.index], event)
-    items = tuple(draft if isinstance(draft, ForeignItem) else draft.item() for _, draft in sorted(drafts.items()))
-    return Response(started.id, started.model, started.created, items, usage, finish, fault, tier)
-
-
-def _grow(draft: _Draft | ForeignItem, event: Event) -> None:
-    assert isinstance(draft, _Draft)
-    match event:
-        case TextDelta():
-            draft.texts.append(event.text)
-            draft.logprobs.extend(event.logprobs)
-        case ArgumentsDelta():
-            draft.texts.append(event.text)
-        case RefusalDelta():
-            draft.refusals.append(event.text)
-        case ThoughtDelta():
-            (draft.summary.setdefault(event.part, []) if event.summary else draft.texts).append(event.text)
-        case Annotated():
-            draft.annotations.append(event.annotation)
-        case Sealed():
-            draft.seal = event.seal
-        case ItemClosed():
-            draft.complete = event.complete
+        kind = type(event)
+        if (grow := _GROW.get(kind)) is not None:
+            grow(drafts[event.index], event)  # type: ignore[union-attr]  # every event in _GROW has an index
+        else:
+            _MARKS[kind](answer, event)
+    started = answer.started
+    return Response(started.id, started.model, started.created, answer.all(), answer.usage, answer.finish, answer.fault, answer.tier)
 
 
 def unfold(response: Response) -> list[Event]:

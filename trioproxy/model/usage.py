@@ -15,6 +15,8 @@ class FinishReason(enum.Enum):
     TOOL_CALLS = "tool_calls"
     CONTENT_FILTER = "content_filter"
 
+    __hash__ = object.__hash__  # members are single objects; Enum hashes their names, in Python, at every look into a table
+
 
 @attrs.frozen
 class Usage:
