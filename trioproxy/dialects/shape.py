@@ -113,14 +113,17 @@ def expect(value: object, kind: Kind[T], path: str) -> T:
 def optional(doc: Doc, key: str, kind: Kind[T], path: str = "") -> T | None:
     """The value of `key` in the object at `path`, None where it is absent or null."""
     value = doc.get(key)
-    return None if value is None else expect(value, kind, join(path, key))
+    if value is None or type(value) in kind.types:
+        return value
+    raise wrong_type(join(path, key), kind.words, value)  # a path is only put together for a complaint
 
 
 def required(doc: Doc, key: str, kind: Kind[T], path: str = "") -> T:
     """The value of `key` in the object at `path`, which must be there."""
-    if key not in doc:
-        raise missing(join(path, key))
-    return expect(doc[key], kind, join(path, key))
+    value = doc.get(key)
+    if type(value) in kind.types:
+        return value  # type: ignore[return-value]
+    raise wrong_type(join(path, key), kind.words, value) if key in doc else missing(join(path, key))
 
 
 def word(doc: Doc, key: str, words: Collection[str], path: str = "") -> str | None:
@@ -133,9 +136,10 @@ def word(doc: Doc, key: str, words: Collection[str], path: str = "") -> str | No
 
 def objects(values: list[Any], path: str) -> list[dict[str, Any]]:
     """`values`, all of which must be objects."""
-    for index, value in enumerate(values):
+    for value in values:
         if type(value) is not dict:
-            raise wrong_type(join(path, index), "an object", value)
+            place = next(index for index, each in enumerate(values) if each is value)
+            raise wrong_type(join(path, place), "an object", value)
     return values
 
 
@@ -168,9 +172,11 @@ def check_body(doc: object) -> dict[str, Any]:
 
 def check_model(doc: Doc) -> str:
     """The `model` of a request: required, 1 to 256 characters of `A-Z a-z 0-9 _ . : / @ + -`."""
-    if doc.get("model") is None:
+    name = doc.get("model")
+    if name is None:
         raise missing("model")
-    name = expect(doc["model"], STRING, "model")
+    if type(name) is not str:
+        raise wrong_type("model", STRING.words, name)
     if not _MODEL.fullmatch(name):
         raise wrong_value("model", "1 to 256 letters, digits or characters of '_.:/@+-'")
     return name

@@ -6,8 +6,7 @@ clients send undocumented fields (Codex's `client_metadata`) and the API grows e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from trioproxy.dialects.shape import (
@@ -31,50 +30,50 @@ from trioproxy.dialects.shape import (
     wrong_value,
 )
 
-FIELDS: Final[Mapping[str, Field]] = MappingProxyType(
-    {
-        "input": Field(TEXT_OR_ARRAY),
-        "instructions": Field(STRING),
-        "previous_response_id": Field(STRING),
-        "conversation": Field(TEXT_OR_OBJECT),
-        "store": Field(BOOLEAN),
-        "background": Field(BOOLEAN),
-        "background_options": Field(OBJECT),
-        "stream": Field(BOOLEAN),
-        "stream_options": Field(OBJECT),
-        "include": Field(ARRAY),
-        # The API says at least 16; smaller caps are of use with other backends, and those that mind refuse by themselves.
-        "max_output_tokens": Field(INTEGER, 1),
-        "max_tool_calls": Field(INTEGER, 1),
-        "metadata": Field(OBJECT),
-        "moderation": Field(OBJECT),
-        "parallel_tool_calls": Field(BOOLEAN),
-        "prompt": Field(OBJECT),
-        "prompt_cache_key": Field(STRING),
-        "prompt_cache_options": Field(OBJECT),
-        "prompt_cache_retention": Field(STRING),
-        "reasoning": Field(OBJECT),
-        "safety_identifier": Field(STRING),
-        "service_tier": Field(STRING),
-        "temperature": Field(NUMBER, 0, 2),
-        "top_p": Field(NUMBER, 0, 1),
-        "top_logprobs": Field(INTEGER, 0, 20),
-        "presence_penalty": Field(NUMBER, -2, 2),
-        "frequency_penalty": Field(NUMBER, -2, 2),
-        "text": Field(OBJECT),
-        "tool_choice": Field(TEXT_OR_OBJECT),
-        "tools": Field(ARRAY),
-        "truncation": Field(STRING, words=frozenset({"auto", "disabled"})),
-        "context_management": Field(ARRAY),
-        "image": Field(OBJECT),
-        "access_programs": Field(OBJECT),
-        "user": Field(STRING),
-    }
-)
-REASONING: Final[Mapping[str, Field]] = MappingProxyType({"effort": Field(STRING), "summary": Field(STRING), "generate_summary": Field(STRING)})
-TEXT: Final[Mapping[str, Field]] = MappingProxyType({"format": Field(OBJECT), "verbosity": Field(STRING)})
+FIELDS: Final[Mapping[str, Field]] = {
+    "input": Field(TEXT_OR_ARRAY),
+    "instructions": Field(STRING),
+    "previous_response_id": Field(STRING),
+    "conversation": Field(TEXT_OR_OBJECT),
+    "store": Field(BOOLEAN),
+    "background": Field(BOOLEAN),
+    "background_options": Field(OBJECT),
+    "stream": Field(BOOLEAN),
+    "stream_options": Field(OBJECT),
+    "include": Field(ARRAY),
+    # The API says at least 16; smaller caps are of use with other backends, and those that mind refuse by themselves.
+    "max_output_tokens": Field(INTEGER, 1),
+    "max_tool_calls": Field(INTEGER, 1),
+    "metadata": Field(OBJECT),
+    "moderation": Field(OBJECT),
+    "parallel_tool_calls": Field(BOOLEAN),
+    "prompt": Field(OBJECT),
+    "prompt_cache_key": Field(STRING),
+    "prompt_cache_options": Field(OBJECT),
+    "prompt_cache_retention": Field(STRING),
+    "reasoning": Field(OBJECT),
+    "safety_identifier": Field(STRING),
+    "service_tier": Field(STRING),
+    "temperature": Field(NUMBER, 0, 2),
+    "top_p": Field(NUMBER, 0, 1),
+    "top_logprobs": Field(INTEGER, 0, 20),
+    "presence_penalty": Field(NUMBER, -2, 2),
+    "frequency_penalty": Field(NUMBER, -2, 2),
+    "text": Field(OBJECT),
+    "tool_choice": Field(TEXT_OR_OBJECT),
+    "tools": Field(ARRAY),
+    "truncation": Field(STRING, words=frozenset({"auto", "disabled"})),
+    "context_management": Field(ARRAY),
+    "image": Field(OBJECT),
+    "access_programs": Field(OBJECT),
+    "user": Field(STRING),
+}
+REASONING: Final[Mapping[str, Field]] = {"effort": Field(STRING), "summary": Field(STRING), "generate_summary": Field(STRING)}
+TEXT: Final[Mapping[str, Field]] = {"format": Field(OBJECT), "verbosity": Field(STRING)}
 # What may stand in for `input`.
 _CONTEXTS: Final = ("previous_response_id", "prompt", "conversation")
+_WORD: Final = frozenset({str, type(None)})
+_NAMED: Final = frozenset({"function", "custom", "namespace"})
 _PAIRS, _KEY, _VALUE, _SAFETY = 16, 64, 512, 128  # the API's limits: pairs of metadata, characters of a key, of a value, of a safety identifier
 
 
@@ -88,17 +87,10 @@ def check(doc: dict[str, Any]) -> None:
     check_model(doc)
     check_fields(doc, FIELDS)
     _check_input(doc)
-    for key, fields in (("reasoning", REASONING), ("text", TEXT)):
-        if doc.get(key) is not None:
-            check_fields(doc[key], fields, key)
-    if doc.get("tools"):
-        _check_tools(doc["tools"])
-    if doc.get("metadata"):
-        _check_metadata(doc["metadata"])
-    if len(doc.get("safety_identifier") or "") > _SAFETY:
-        raise wrong_value("safety_identifier", f"at most {_SAFETY} characters")
-    for index, each in enumerate(doc.get("include") or ()):
-        expect(each, STRING, join("include", index))
+    for key, value in doc.items():
+        look = _INSIDE.get(key)
+        if look is not None and value:
+            look(value)
 
 
 def _check_input(doc: Mapping[str, Any]) -> None:
@@ -106,15 +98,31 @@ def _check_input(doc: Mapping[str, Any]) -> None:
     if items is None:
         if not any(doc.get(key) for key in _CONTEXTS):
             raise missing("input")
-        return
-    if isinstance(items, list):
+    elif type(items) is list:
         if not items and not any(doc.get(key) for key in _CONTEXTS):
             raise wrong_value("input", "a string or a list with at least one item")
-        for index, item in enumerate(objects(items, "input")):
-            _check_item(item, join("input", index))
+        for item in objects(items, "input"):
+            if not _is_sound(item):
+                _complain_of_item(item, join("input", next(index for index, each in enumerate(items) if each is item)))
 
 
-def _check_item(item: Mapping[str, Any], path: str) -> None:
+def _is_sound(item: Mapping[str, Any]) -> bool:
+    """Whether there is nothing to complain of. Most items of most requests: no path is put together for them."""
+    kind, role, content = item.get("type"), item.get("role"), item.get("content")
+    if type(kind) not in _WORD or type(role) not in _WORD:
+        return False
+    if type(content) is str:
+        return kind is not None or "role" in item or "id" in item
+    if type(content) is list:
+        for part in content:
+            if type(part) is not dict or type(part.get("type")) is not str:
+                return False
+        return kind is not None or "role" in item or "id" in item
+    return content is None and kind is not None and kind != "message"
+
+
+def _complain_of_item(item: Mapping[str, Any], path: str) -> None:
+    """Say what is wrong with `item`, if anything is."""
     kind = item.get("type")
     if kind is None:
         if "role" not in item and "id" not in item:
@@ -127,7 +135,7 @@ def _check_item(item: Mapping[str, Any], path: str) -> None:
     content = item.get("content")
     if content is None:
         if kind == "message" or role is not None:
-            _check_without_content(item, kind, path)
+            _complain_without_content(item, kind, path)
     elif type(content) is list:
         for index, part in enumerate(objects(content, join(path, "content"))):
             if type(part.get("type")) is not str:
@@ -136,7 +144,7 @@ def _check_item(item: Mapping[str, Any], path: str) -> None:
         raise wrong_type(join(path, "content"), "a string or an array", content)
 
 
-def _check_without_content(item: Mapping[str, Any], kind: str | None, path: str) -> None:
+def _complain_without_content(item: Mapping[str, Any], kind: str | None, path: str) -> None:
     """Only a message must have content; a role may belong to another kind (`additional_tools`)."""
     if kind not in (None, "message"):
         return
@@ -153,11 +161,11 @@ def _complain_of_part(part: Mapping[str, Any], path: str) -> None:
 
 def _check_tools(tools: list[Any]) -> None:
     for index, tool in enumerate(objects(tools, "tools")):
-        path = join("tools", index)
-        if "type" not in tool:
-            raise missing(join(path, "type"))
-        kind = expect(tool["type"], STRING, join(path, "type"))
-        if kind in ("function", "custom", "namespace") and type(tool.get("name")) is not str:
+        kind = tool.get("type")
+        if type(kind) is not str:
+            _complain_of_part(tool, join("tools", index))
+        if kind in _NAMED and type(tool.get("name")) is not str:
+            path = join("tools", index)
             if "name" not in tool:
                 raise missing(join(path, "name"))
             raise wrong_type(join(path, "name"), "a string", tool["name"])
@@ -171,3 +179,31 @@ def _check_metadata(metadata: Mapping[str, Any]) -> None:
             raise wrong_value("metadata", f"keys of at most {_KEY} characters")
         if len(expect(value, STRING, join("metadata", key))) > _VALUE:
             raise wrong_value(join("metadata", key), f"at most {_VALUE} characters")
+
+
+def _check_reasoning(reasoning: Mapping[str, Any]) -> None:
+    check_fields(reasoning, REASONING, "reasoning")
+
+
+def _check_text(text: Mapping[str, Any]) -> None:
+    check_fields(text, TEXT, "text")
+
+
+def _check_safety(identifier: str) -> None:
+    if len(identifier) > _SAFETY:
+        raise wrong_value("safety_identifier", f"at most {_SAFETY} characters")
+
+
+def _check_include(include: list[Any]) -> None:
+    for index, each in enumerate(include):
+        expect(each, STRING, join("include", index))
+
+
+_INSIDE: Final[Mapping[str, Callable[[Any], None]]] = {
+    "reasoning": _check_reasoning,
+    "text": _check_text,
+    "tools": _check_tools,
+    "metadata": _check_metadata,
+    "safety_identifier": _check_safety,
+    "include": _check_include,
+}

@@ -7,8 +7,7 @@ and references, as the API allows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from trioproxy.dialects.responses.seals import DIALECT, unpack
@@ -52,7 +51,7 @@ _REASONING: Final = frozenset({"type", "id", "summary", "content", "encrypted_co
 
 
 def read_input(value: str | list[Any], extras: Extras) -> tuple[Item, ...]:
-    """The conversation in `input`.
+    """The conversation in `input`, which `check` has seen: items are objects, types and roles are strings, contents are strings or lists.
 
     Args:
         value: a string, which stands for one user message, or a list of items.
@@ -64,25 +63,35 @@ def read_input(value: str | list[Any], extras: Extras) -> tuple[Item, ...]:
     if isinstance(value, str):
         return (Message("user", (Text(value),)),)
     items: list[Item] = []
-    for index, doc in enumerate(objects(value, "input")):
-        items.append(_read_item(doc, join("input", index), items, extras))
-    _check_answered(items)
+    calls: dict[str, str] = {}  # call id → kind, of the calls so far
+    for index, doc in enumerate(value):
+        kind = doc.get("type")
+        if kind == "message" or (kind is None and "role" in doc):
+            items.append(_read_message(doc, index, extras))
+        else:
+            items.append(_read_item(doc, kind, f"input[{index}]", items, calls, extras))
+    if calls:
+        _check_answered(items, calls)
     return tuple(items)
 
 
-def _read_item(doc: Doc, path: str, before: list[Item], extras: Extras) -> Item:
-    kind = optional(doc, "type", STRING, path)
-    if kind is None:
-        kind = "message" if "role" in doc else "item_reference" if "id" in doc else None
-    if kind is None:
+def _read_item(doc: Doc, kind: str | None, path: str, before: list[Item], calls: dict[str, str], extras: Extras) -> Item:
+    if kind in _RESULTS:
+        return _read_result(doc, path, _RESULTS[kind], before, calls, extras)
+    if kind is None and "id" not in doc:
         raise missing(join(path, "type"))
-    if kind in ("function_call_output", "custom_tool_call_output"):
-        return _read_result(doc, path, kind, before, extras)
-    reader = _READERS.get(kind)
-    return reader(doc, path, extras) if reader is not None else ForeignItem(DIALECT, doc)
+    reader = _READERS.get("item_reference" if kind is None else kind)
+    if reader is None:
+        return ForeignItem(DIALECT, doc)
+    item = reader(doc, path, extras)
+    if type(item) is ToolCall:
+        calls[item.id] = item.kind
+    return item
 
 
-def _keep(doc: Doc, known: Collection[str], path: str, extras: Extras) -> None:
+def _keep(doc: Doc, known: frozenset[str], path: str, extras: Extras) -> None:
+    if known.issuperset(doc):
+        return
     for key, value in doc.items():
         if key not in known and value is not None:
             extras[join(path, key)] = value
@@ -92,13 +101,17 @@ def _complete(doc: Doc) -> bool:
     return doc.get("status") != "incomplete"
 
 
-def _read_message(doc: Doc, path: str, extras: Extras) -> Message:
+def _read_message(doc: Doc, index: int, extras: Extras) -> Message:
+    role, content = doc.get("role"), doc.get("content")
+    if type(content) is str and len(doc) == 2 and role in _ROLES:  # role and text, and nothing else
+        return Message(role, (Text(content),))
+    path = f"input[{index}]"
     role = required(doc, "role", STRING, path)
     if role not in _ROLES:
         raise wrong_value(join(path, "role"), "one of 'assistant', 'developer', 'system', 'user'")
     content = required(doc, "content", TEXT_OR_ARRAY, path)
     _keep(doc, _MESSAGE, path, extras)
-    return Message(role, read_parts(content, join(path, "content"), extras), optional(doc, "id", STRING, path), _complete(doc))
+    return Message(role, read_parts(content, f"{path}.content", extras), optional(doc, "id", STRING, path), _complete(doc))
 
 
 def _read_function_call(doc: Doc, path: str, extras: Extras) -> ToolCall:
@@ -111,25 +124,22 @@ def _read_custom_call(doc: Doc, path: str, extras: Extras) -> ToolCall:
 
 def _read_call(doc: Doc, path: str, kind: str, arguments: str, extras: Extras) -> ToolCall:
     call_id, name = required(doc, "call_id", STRING, path), required(doc, "name", STRING, path)
-    for key, value in (("call_id", call_id), ("name", name)):
-        if not value:
-            raise wrong_value(join(path, key), "a string that is not empty")
+    if not call_id or not name:
+        raise wrong_value(join(path, "name" if call_id else "call_id"), "a string that is not empty")
     _keep(doc, _CALL, path, extras)
     namespace, item_id = optional(doc, "namespace", STRING, path), optional(doc, "id", STRING, path)
     return ToolCall(call_id, name, arguments, kind, namespace, item_id, _complete(doc))
 
 
-def _read_result(doc: Doc, path: str, type_: str, before: list[Item], extras: Extras) -> ToolResult:
-    kind = "custom" if type_.startswith("custom") else "function"
+def _read_result(doc: Doc, path: str, kind: str, before: list[Item], calls: Mapping[str, str], extras: Extras) -> ToolResult:
     call_id = optional(doc, "call_id", STRING, path)
     if call_id is None:
         call_id = _find_by_name(doc, path, before)
-    elif not any(isinstance(item, ToolCall) and item.id == call_id for item in before):
+    elif call_id not in calls:
         raise refuse(join(path, "call_id"), f"No tool call found for {kind} call output with this call_id.", None)
     output = required(doc, "output", TEXT_OR_ARRAY, path)
     _keep(doc, _RESULT, path, extras)
-    parts = read_parts(output, join(path, "output"), extras)
-    return ToolResult(call_id, parts, doc.get("status") in ("incomplete", "failed"), kind)
+    return ToolResult(call_id, read_parts(output, f"{path}.output", extras), doc.get("status") in ("incomplete", "failed"), kind)
 
 
 def _find_by_name(doc: Doc, path: str, before: list[Item]) -> str:
@@ -162,30 +172,35 @@ def _read_reference(doc: Doc, path: str, extras: Extras) -> Item:
     raise refuse(join(path, "id"), "No item with this id is stored here: send the item itself.", None)
 
 
-_READERS: Final[Mapping[str, Callable[[Doc, str, Extras], Item]]] = MappingProxyType(
-    {
-        "message": _read_message,
-        "function_call": _read_function_call,
-        "custom_tool_call": _read_custom_call,
-        "reasoning": _read_reasoning,
-        "item_reference": _read_reference,
-    }
-)
+_RESULTS: Final[Mapping[str | None, str]] = {"function_call_output": "function", "custom_tool_call_output": "custom"}
+_READERS: Final[Mapping[str, Callable[[Doc, str, Extras], Item]]] = {
+    "function_call": _read_function_call,
+    "custom_tool_call": _read_custom_call,
+    "reasoning": _read_reasoning,
+    "item_reference": _read_reference,
+}
 
 
-def _check_answered(items: list[Item]) -> None:
+def _check_answered(items: list[Item], calls: Mapping[str, str]) -> None:
     """Every call of the history must have its result, or no model will take the conversation."""
-    answered = {item.call_id for item in items if isinstance(item, ToolResult)}
-    for item in items:
-        if isinstance(item, ToolCall) and item.id not in answered:
-            raise refuse("input", f"No tool output found for {item.kind} call {item.id[:64]}.", None)
+    answered = {item.call_id for item in items if type(item) is ToolResult}
+    for call_id, kind in calls.items():
+        if call_id not in answered:
+            raise refuse("input", f"No tool output found for {kind} call {call_id[:64]}.", None)
 
 
 def read_parts(content: str | list[Any], path: str, extras: Extras) -> tuple[Part, ...]:
     """The parts of a message or of a tool's result; a string is one text."""
     if isinstance(content, str):
         return (Text(content),)
-    return tuple(_read_part(doc, join(path, index), extras) for index, doc in enumerate(objects(content, path)))
+    parts: list[Part] = []
+    for doc in objects(content, path):
+        text = doc.get("text")
+        if type(text) is str and len(doc) == 2 and doc.get("type") in _TEXTS:  # type and text, and nothing else
+            parts.append(Text(text))
+        else:
+            parts.append(_read_part(doc, f"{path}[{len(parts)}]", extras))
+    return tuple(parts)
 
 
 def _read_part(doc: Doc, path: str, extras: Extras) -> Part:
@@ -198,9 +213,12 @@ def _read_part(doc: Doc, path: str, extras: Extras) -> Part:
 
 
 def _read_text(doc: Doc, path: str) -> Part:
-    annotations = objects(optional(doc, "annotations", ARRAY, path) or [], join(path, "annotations"))
-    logprobs = objects(optional(doc, "logprobs", ARRAY, path) or [], join(path, "logprobs"))
-    return Text(required(doc, "text", STRING, path), tuple(annotations), tuple(logprobs))
+    return Text(required(doc, "text", STRING, path), _read_list(doc, "annotations", path), _read_list(doc, "logprobs", path))
+
+
+def _read_list(doc: Doc, key: str, path: str) -> tuple[Doc, ...]:
+    values = optional(doc, key, ARRAY, path)
+    return tuple(objects(values, join(path, key))) if values else ()
 
 
 def _read_refusal(doc: Doc, path: str) -> Part:
@@ -227,14 +245,11 @@ def _read_audio(doc: Doc, path: str) -> Part:
 
 
 _TEXT: Final = (_read_text, frozenset({"type", "text", "annotations", "logprobs"}))
-_PARTS: Final[Mapping[str, tuple[Callable[[Doc, str], Part], frozenset[str]]]] = MappingProxyType(
-    {
-        "input_text": _TEXT,
-        "output_text": _TEXT,
-        "text": _TEXT,
-        "refusal": (_read_refusal, frozenset({"type", "refusal"})),
-        "input_image": (_read_image, frozenset({"type", "image_url", "file_id", "detail"})),
-        "input_file": (_read_file, frozenset({"type", "file_data", "file_url", "file_id", "filename"})),
-        "input_audio": (_read_audio, frozenset({"type", "input_audio"})),
-    }
-)
+_TEXTS: Final = ("input_text", "output_text", "text")
+_PARTS: Final[Mapping[str, tuple[Callable[[Doc, str], Part], frozenset[str]]]] = {
+    **dict.fromkeys(_TEXTS, _TEXT),
+    "refusal": (_read_refusal, frozenset({"type", "refusal"})),
+    "input_image": (_read_image, frozenset({"type", "image_url", "file_id", "detail"})),
+    "input_file": (_read_file, frozenset({"type", "file_data", "file_url", "file_id", "filename"})),
+    "input_audio": (_read_audio, frozenset({"type", "input_audio"})),
+}

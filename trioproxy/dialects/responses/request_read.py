@@ -7,7 +7,7 @@ Rule 3: `foreign` has an entry for this dialect, perhaps empty, exactly when the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from trioproxy.dialects.responses.items_read import read_input
 from trioproxy.dialects.responses.seals import DIALECT
 from trioproxy.dialects.responses.tools_read import read_format, read_tool_choice, read_tools
 from trioproxy.dialects.shape import refuse, unsupported
-from trioproxy.model.request import OutputFormat, Request, Sampling, ToolChoice
+from trioproxy.model.request import Request, Sampling
 
 LOGPROBS: Final = "message.output_text.logprobs"
 
@@ -28,15 +28,98 @@ _REFUSED: Final[Mapping[str, str]] = MappingProxyType(
         "moderation": "Moderation is not supported here.",
     }
 )
-# Fields with a place in the canonical form, and those that say nothing when they hold what goes without saying.
-_READ: Final = frozenset(
-    {
-        "model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "max_output_tokens", "temperature", "top_p", "top_logprobs",
-        "presence_penalty", "frequency_penalty", "text", "reasoning", "store", "metadata", "user", "safety_identifier", "prompt_cache_key",
-        "service_tier", "include", "stream", "stream_options", "previous_response_id", *_REFUSED,
-    }
-)  # fmt: skip
-_SILENT: Final[Mapping[str, Any]] = MappingProxyType({"truncation": "disabled"})
+_HELD: Final = frozenset({"previous_response_id", *_REFUSED})  # refused, or empty and without meaning
+# Fields that need no reading, by the names of `Request`, and numbers, by those of `Sampling`.
+_SAID: Final[Mapping[str, str]] = {
+    "model": "model",
+    "instructions": "instructions",
+    "parallel_tool_calls": "parallel_tools",
+    "store": "store",
+    "metadata": "metadata",
+    "user": "user",
+    "safety_identifier": "safety_id",
+    "prompt_cache_key": "cache_key",
+    "service_tier": "service_tier",
+    "stream": "stream",
+}
+_NUMBERS: Final[Mapping[str, str]] = {
+    "max_output_tokens": "max_tokens",
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "presence_penalty": "presence_penalty",
+    "frequency_penalty": "frequency_penalty",
+}
+# Fields that say nothing when they hold what goes without saying.
+_SILENT: Final[Mapping[str, Any]] = {"truncation": "disabled"}
+
+
+class _Reading:
+    """A request in the making.
+
+    Attributes:
+        said: what was said, by the names of `Request`; `numbers`: by those of `Sampling`.
+        extras: what has no name there, by path.
+    """
+
+    __slots__ = ("doc", "extras", "numbers", "said")
+
+    def __init__(self, doc: Mapping[str, Any]) -> None:
+        self.doc = doc
+        self.said: dict[str, Any] = {}
+        self.numbers: dict[str, Any] = {}
+        self.extras: dict[str, Any] = {}
+
+    def read_input(self, value: str | list[Any]) -> None:
+        self.said["items"] = read_input(value, self.extras)
+
+    def read_tools(self, docs: list[Any]) -> None:
+        self.said["tools"] = read_tools(docs, self.extras)
+
+    def read_choice(self, value: str | dict[str, Any]) -> None:
+        self.said["tool_choice"] = read_tool_choice(value, self.said.get("tools", ()))
+
+    def read_text(self, text: Mapping[str, Any]) -> None:
+        for key, value in text.items():
+            if key == "verbosity":
+                self.said["verbosity"] = value
+            elif key == "format":
+                self.said["output"] = read_format(value) if value is not None else None
+            elif value is not None:
+                self.extras[f"text.{key}"] = value
+
+    def read_reasoning(self, reasoning: Mapping[str, Any]) -> None:
+        self.said["effort"] = reasoning.get("effort")
+        self.said["summary"] = reasoning.get("summary") or reasoning.get("generate_summary")
+        for key, value in reasoning.items():
+            if key not in _REASONING and value is not None:
+                self.extras[f"reasoning.{key}"] = value
+
+    def read_include(self, include: list[str]) -> None:
+        self.said["include"] = tuple(include)
+        if LOGPROBS in include:
+            self.numbers["logprobs"] = True
+
+    def read_most(self, most: int) -> None:
+        if LOGPROBS in (self.doc.get("include") or ()):
+            self.numbers["top_logprobs"] = most
+        elif most:  # without the `include` it has no effect on the answer
+            self.extras["top_logprobs"] = most
+
+    def read_stream_options(self, options: Mapping[str, Any]) -> None:
+        if options.get("include_obfuscation"):
+            self.extras["stream_options.include_obfuscation"] = True
+
+
+_REASONING: Final = frozenset({"effort", "summary", "generate_summary"})
+_READERS: Final[Mapping[str, Callable[[_Reading, Any], None]]] = {
+    "input": _Reading.read_input,
+    "tools": _Reading.read_tools,
+    "text": _Reading.read_text,
+    "reasoning": _Reading.read_reasoning,
+    "include": _Reading.read_include,
+    "top_logprobs": _Reading.read_most,
+    "stream_options": _Reading.read_stream_options,
+}
 
 
 def read_request(doc: dict[str, Any]) -> Request:
@@ -46,39 +129,26 @@ def read_request(doc: dict[str, Any]) -> Request:
         FaultError: the request is malformed, or asks for what cannot be done in translation; with `param`.
     """
     check(doc)
-    _refuse(doc)
-    extras: dict[str, Any] = {key: value for key, value in doc.items() if key not in _READ and value is not None and _SILENT.get(key) != value}
-    if (doc.get("stream_options") or {}).get("include_obfuscation"):
-        extras["stream_options.include_obfuscation"] = True
-    items = read_input(doc["input"], extras) if doc.get("input") is not None else ()
-    tools = read_tools(doc.get("tools") or [], extras)
-    choice: ToolChoice | None = None
+    if not _HELD.isdisjoint(doc):
+        _refuse(doc)
+    reading = _Reading(doc)
+    said = reading.said
+    for key, value in doc.items():
+        if value is None or key in _HELD:
+            continue
+        if (name := _SAID.get(key)) is not None:
+            said[name] = value
+        elif (reader := _READERS.get(key)) is not None:
+            reader(reading, value)
+        elif (name := _NUMBERS.get(key)) is not None:
+            reading.numbers[name] = value
+        elif key != "tool_choice" and _SILENT.get(key) != value:
+            reading.extras[key] = value
     if doc.get("tool_choice") is not None:
-        choice = read_tool_choice(doc["tool_choice"], tools)
-    output, verbosity = _read_text(doc.get("text") or {}, extras)
-    effort, summary = _read_reasoning(doc.get("reasoning") or {}, extras)
-    return Request(
-        model=doc["model"],
-        items=items,
-        instructions=doc.get("instructions"),
-        tools=tools,
-        tool_choice=choice,
-        parallel_tools=doc.get("parallel_tool_calls"),
-        sampling=_read_sampling(doc, extras),
-        output=output,
-        verbosity=verbosity,
-        effort=effort,
-        summary=summary,
-        store=doc.get("store"),
-        metadata=doc.get("metadata"),
-        user=doc.get("user"),
-        safety_id=doc.get("safety_identifier"),
-        cache_key=doc.get("prompt_cache_key"),
-        service_tier=doc.get("service_tier"),
-        include=tuple(doc.get("include") or ()),
-        stream=bool(doc.get("stream")),
-        foreign={DIALECT: extras},
-    )
+        reading.read_choice(doc["tool_choice"])  # last, for it names tools
+    if reading.numbers:
+        said["sampling"] = Sampling(**reading.numbers)
+    return Request(**said, foreign={DIALECT: reading.extras})
 
 
 def _refuse(doc: Mapping[str, Any]) -> None:
@@ -88,34 +158,3 @@ def _refuse(doc: Mapping[str, Any]) -> None:
     for key, message in _REFUSED.items():
         if doc.get(key):
             raise unsupported(key, message)
-
-
-def _read_sampling(doc: Mapping[str, Any], extras: dict[str, Any]) -> Sampling:
-    logprobs = LOGPROBS in (doc.get("include") or ())
-    most = doc.get("top_logprobs")
-    if most and not logprobs:  # without the `include` it has no effect on the answer
-        extras["top_logprobs"] = most
-    return Sampling(
-        max_tokens=doc.get("max_output_tokens"),
-        temperature=doc.get("temperature"),
-        top_p=doc.get("top_p"),
-        presence_penalty=doc.get("presence_penalty"),
-        frequency_penalty=doc.get("frequency_penalty"),
-        logprobs=True if logprobs else None,
-        top_logprobs=most if logprobs else None,
-    )
-
-
-def _read_text(text: Mapping[str, Any], extras: dict[str, Any]) -> tuple[OutputFormat | None, str | None]:
-    for key, value in text.items():
-        if key not in ("format", "verbosity") and value is not None:
-            extras[f"text.{key}"] = value
-    output = read_format(text["format"]) if text.get("format") is not None else None
-    return output, text.get("verbosity")
-
-
-def _read_reasoning(reasoning: Mapping[str, Any], extras: dict[str, Any]) -> tuple[str | None, str | None]:
-    for key, value in reasoning.items():
-        if key not in ("effort", "summary", "generate_summary") and value is not None:
-            extras[f"reasoning.{key}"] = value
-    return reasoning.get("effort"), reasoning.get("summary") or reasoning.get("generate_summary")
