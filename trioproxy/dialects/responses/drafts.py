@@ -66,7 +66,7 @@ class Draft:
 
     def open(self) -> None:
         """Announce the item, empty."""
-        self._pen.write(b"response.output_item.added", b',"output_index":%d,"item":%b' % (self.place, dumps(self._empty())))
+        self._pen.write(b"response.output_item.added", b',"output_index":%d,"item":%b' % (self.place, self._empty()))
 
     def take(self, event: Event) -> None:
         """Grow by `event`."""
@@ -82,7 +82,7 @@ class Draft:
         self._pen.write(b"response.output_item.done", b',"output_index":%d,"item":%b' % (self.place, doc))
         return doc
 
-    def _empty(self) -> dict[str, Any]:
+    def _empty(self) -> bytes:
         raise NotImplementedError
 
     def _whole(self, status: str) -> bytes:
@@ -100,8 +100,8 @@ class MessageDraft(Draft):
         self._annotations: list[Any] = []
         self._logprobs: list[Any] = []
 
-    def _empty(self) -> dict[str, Any]:
-        return message_doc(self.id, "in_progress", [])
+    def _empty(self) -> bytes:
+        return message_bytes(self.id, "in_progress", [])
 
     def take(self, event: Event) -> None:
         """Text, a refusal or a citation."""
@@ -181,8 +181,8 @@ class ReasoningDraft(Draft):
         self._part: int | None = None  # paragraph of the open summary part, None while raw text is open
         self._sealed: str | None = None
 
-    def _empty(self) -> dict[str, Any]:
-        return {"id": self.id, "type": "reasoning", "status": "in_progress", "summary": []}
+    def _empty(self) -> bytes:
+        return reasoning_bytes(self.id, "in_progress", [], [], None)
 
     def take(self, event: Event) -> None:
         """Thought or its seal."""
@@ -246,8 +246,8 @@ class CallDraft(Draft):
         self._name = b"response.custom_tool_call_input" if custom else b"response.function_call_arguments"
         self._stretch = Stretch(self._name + b".delta", self._where)
 
-    def _empty(self) -> dict[str, Any]:
-        return call_doc(self.id, "in_progress", self._call_id, self._called, "")
+    def _empty(self) -> bytes:
+        return dumps(call_doc(self.id, "in_progress", self._call_id, self._called, ""))
 
     def take(self, event: Event) -> None:
         """More arguments."""
@@ -274,19 +274,14 @@ def text_part(text: bytes, annotations: bytes, logprobs: bytes) -> bytes:
     return b'{"type":"output_text","text":%b,"annotations":%b,"logprobs":%b}' % (text, annotations, logprobs)
 
 
-def message_doc(id: str, status: str, content: list[Any]) -> dict[str, Any]:
-    """A message of the output."""
-    return {"id": id, "type": "message", "status": status, "role": "assistant", "content": content}
-
-
 def message_bytes(id: str, status: str, parts: list[bytes]) -> bytes:
     """A message of the output, of rendered parts."""
-    return b"%b%b]}" % (dumps(message_doc(id, status, []))[:-2], b",".join(parts))
+    return b'{"id":"%b","type":"message","status":"%b","role":"assistant","content":[%b]}' % (id.encode(), status.encode(), b",".join(parts))
 
 
 def reasoning_bytes(id: str, status: str, summary: list[bytes], content: list[bytes], sealed: str | None) -> bytes:
     """A reasoning item of the output, of rendered parts. Without raw text it has no `content`, without a seal no `encrypted_content`: null fails validators."""
-    head = dumps({"id": id, "type": "reasoning", "status": status})[:-1]
+    head = b'{"id":"%b","type":"reasoning","status":"%b"' % (id.encode(), status.encode())
     raw = b',"content":[%b]' % b",".join(content) if content else b""
     seal = b',"encrypted_content":' + dumps(sealed) if sealed is not None else b""
     return b'%b,"summary":[%b]%b%b}' % (head, b",".join(summary), raw, seal)

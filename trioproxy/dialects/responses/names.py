@@ -28,11 +28,15 @@ class Called:
 class Declared:
     """The tools in `tools` of a request."""
 
-    __slots__ = ("_flat", "_kinds")
+    __slots__ = ("_doc", "_flat", "_kinds")
 
     def __init__(self, doc: Mapping[str, Any]) -> None:
+        self._doc: Mapping[str, Any] | None = doc  # None once it was read, for the first call: most answers have none
         self._kinds: dict[tuple[str | None, str], str] = {}
         self._flat: dict[str, tuple[str, str]] = {}
+
+    def _read(self, doc: Mapping[str, Any]) -> None:
+        self._doc = None
         for tool in _objects(doc.get("tools")):
             if tool.get("type") == "namespace":
                 self._add_namespace(tool)
@@ -54,6 +58,8 @@ class Declared:
 
     def called(self, kind: ItemKind, name: str, namespace: str | None) -> Called:
         """How the client is to see a call of `name`."""
+        if self._doc is not None:
+            self._read(self._doc)
         if namespace is None and (None, name) not in self._kinds and name in self._flat:
             namespace, name = self._flat[name]
         if kind is ItemKind.FUNCTION and self._kinds.get((namespace, name)) == "custom":

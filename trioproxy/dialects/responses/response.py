@@ -5,7 +5,8 @@ Rule: the body that is written is the response object of the stream's terminal e
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 import orjson
 
@@ -63,11 +64,14 @@ def write_response(response: Response, setting: Setting) -> bytes:
     """The body of a plain answer. One that nobody ended is written as failed."""
     shell, declared = Shell(setting), Declared(setting.doc)
     shell.model = response.model or setting.model
-    known = [item for item in response.items if not isinstance(item, ForeignItem) or item.dialect == DIALECT]
+    known = [item for item in response.items if type(item) is not ForeignItem or item.dialect == DIALECT]
     items = []
     for place, item in enumerate(known):
         status = _status(item, response, last=place == len(known) - 1)
-        items.append(_write_item(item, place, status, setting, declared))
+        write = _WRITERS.get(type(item))
+        if write is None:
+            raise TypeError(f"a model does not say a {type(item).__name__}")
+        items.append(write(item, status, setting.id, place, declared))
     if response.finish is not None and response.fault is None:
         return shell.ended(response.finish, items, response.usage, response.service_tier)[1]
     fault = response.fault or Fault(FaultKind.UPSTREAM, "The backend closed the stream before the response was complete.")
@@ -81,34 +85,40 @@ def _status(item: Item, response: Response, last: bool) -> str:
     return "completed" if getattr(item, "complete", True) else "incomplete"
 
 
-def _write_item(item: Item, place: int, status: str, setting: Setting, declared: Declared) -> bytes:
-    match item:
-        case Message():
-            return message_bytes(item_id(ItemKind.MESSAGE, setting.id, place), status, _write_parts(item))
-        case Reasoning():
-            return _write_reasoning(item, item_id(ItemKind.REASONING, setting.id, place), status)
-        case ToolCall():
-            called = declared.called(ItemKind(item.kind), item.name, item.namespace)
-            text = unwrap(item.arguments) if called.wrapped and item.arguments else item.arguments
-            return orjson.dumps(call_doc(item_id(called.kind, setting.id, place), status, item.id, called, text))
-        case ForeignItem():
-            return orjson.dumps(dict(item.doc))
-        case _:
-            raise TypeError(f"a model does not say a {type(item).__name__}")
-
-
-def _write_parts(message: Message) -> list[bytes]:
+def _write_message(item: Message, status: str, id: str, place: int, declared: Declared) -> bytes:
     parts = []
-    for part in message.parts:
-        if isinstance(part, Text) and (part.text or part.annotations or part.logprobs):
-            annotations = orjson.dumps([dict(each) for each in part.annotations])
-            parts.append(text_part(orjson.dumps(part.text), annotations, orjson.dumps([dict(each) for each in part.logprobs])))
-        elif isinstance(part, Refusal) and part.text:
+    for part in item.parts:
+        if type(part) is Text and (part.text or part.annotations or part.logprobs):
+            parts.append(text_part(orjson.dumps(part.text), _list(part.annotations), _list(part.logprobs)))
+        elif type(part) is Refusal and part.text:
             parts.append(b'{"type":"refusal","refusal":%b}' % orjson.dumps(part.text))
-    return parts
+    return message_bytes(item_id(ItemKind.MESSAGE, id, place), status, parts)
 
 
-def _write_reasoning(item: Reasoning, id: str, status: str) -> bytes:
+def _list(docs: Sequence[Mapping[str, Any]]) -> bytes:
+    return orjson.dumps([dict(each) for each in docs]) if docs else b"[]"
+
+
+def _write_reasoning(item: Reasoning, status: str, id: str, place: int, declared: Declared) -> bytes:
     summary = [b'{"type":"summary_text","text":%b}' % orjson.dumps(text) for text in item.summary if text]
     content = [b'{"type":"reasoning_text","text":%b}' % orjson.dumps(item.text)] if item.text else []
-    return reasoning_bytes(id, status, summary, content, pack(item.seal) if item.seal is not None else None)
+    seal = pack(item.seal) if item.seal is not None else None
+    return reasoning_bytes(item_id(ItemKind.REASONING, id, place), status, summary, content, seal)
+
+
+def _write_call(item: ToolCall, status: str, id: str, place: int, declared: Declared) -> bytes:
+    called = declared.called(ItemKind(item.kind), item.name, item.namespace)
+    text = unwrap(item.arguments) if called.wrapped and item.arguments else item.arguments
+    return orjson.dumps(call_doc(item_id(called.kind, id, place), status, item.id, called, text))
+
+
+def _write_foreign(item: ForeignItem, status: str, id: str, place: int, declared: Declared) -> bytes:
+    return orjson.dumps(dict(item.doc))
+
+
+_WRITERS: Final[Mapping[type, Callable[[Any, str, str, int, Declared], bytes]]] = {
+    Message: _write_message,
+    Reasoning: _write_reasoning,
+    ToolCall: _write_call,
+    ForeignItem: _write_foreign,
+}

@@ -6,7 +6,7 @@ validator requires is there. Rule 3: the echo is honest: `store` is false and `t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -17,26 +17,6 @@ from trioproxy.dialects.responses.faults import failed_error
 from trioproxy.model.fault import Fault
 from trioproxy.model.usage import FinishReason, Usage
 
-# Field → what it is when the client did not say.
-_ECHOED: Final[Mapping[str, Any]] = MappingProxyType(
-    {
-        "frequency_penalty": 0.0,
-        "instructions": None,
-        "max_output_tokens": None,
-        "max_tool_calls": None,
-        "metadata": MappingProxyType({}),
-        "parallel_tool_calls": True,
-        "presence_penalty": 0.0,
-        "prompt_cache_key": None,
-        "prompt_cache_retention": None,
-        "safety_identifier": None,
-        "temperature": 1.0,
-        "tool_choice": "auto",
-        "top_logprobs": 0,
-        "top_p": 1.0,
-        "user": None,
-    }
-)
 _REASONS: Final[Mapping[FinishReason, bytes]] = MappingProxyType(
     {FinishReason.LENGTH: b'{"reason":"max_output_tokens"}', FinishReason.CONTENT_FILTER: b'{"reason":"content_filter"}'}
 )
@@ -54,33 +34,37 @@ class Shell:
         self._head = b'{"id":"%b","object":"response","created_at":%d,"status":"' % (self.id.encode(), setting.created)
         # No encoder has a clock: the one moment it knows is the answer's beginning.
         self._completed_at = b"%d" % setting.created
-        self._close = b"," + orjson.dumps(echo(setting.doc))[1:]
+        self._close = echo(setting.doc)
 
     def begun(self) -> bytes:
         """The response as it begins."""
-        return self._render(b"in_progress", b"null", b"null", b"null", b"[]", "auto", b"null")
+        return self._render(b"in_progress", b"null", b"null", b"null", b"[]", b'"auto"', b"null")
 
     def ended(self, reason: FinishReason, items: list[bytes], usage: Usage | None, service_tier: str | None) -> tuple[bytes, bytes]:
         """How the response ended by itself: its status, and the response."""
         why = _REASONS.get(reason)
         status, completed = (b"completed", self._completed_at) if why is None else (b"incomplete", b"null")
-        tier = service_tier or "default"
+        tier = orjson.dumps(service_tier) if service_tier else _DEFAULT_TIER
         return status, self._render(status, completed, b"null", why or b"null", b"[%b]" % b",".join(items), tier, usage_bytes(usage))
 
     def failed(self, fault: Fault, items: list[bytes], usage: Usage | None) -> bytes:
         """The response, ended by `fault`, with what had been said."""
         error = orjson.dumps(failed_error(fault))
-        return self._render(b"failed", b"null", error, b"null", b"[%b]" % b",".join(items), "default", usage_bytes(usage))
+        return self._render(b"failed", b"null", error, b"null", b"[%b]" % b",".join(items), _DEFAULT_TIER, usage_bytes(usage))
 
-    def _render(self, status: bytes, completed: bytes, error: bytes, why: bytes, output: bytes, tier: str, usage: bytes) -> bytes:
-        return (
-            self._head
-            + status
-            + b'","background":false,"completed_at":%b,"error":%b,"incomplete_details":%b,"model":%b,"output":'
-            % (completed, error, why, orjson.dumps(self.model))
-            + output
-            + b',"service_tier":%b,"usage":%b' % (orjson.dumps(tier), usage)
-            + self._close
+    def _render(self, status: bytes, completed: bytes, error: bytes, why: bytes, output: bytes, tier: bytes, usage: bytes) -> bytes:
+        model = orjson.dumps(self.model)
+        return b'%b%b","background":false,"completed_at":%b,"error":%b,"incomplete_details":%b,"model":%b,"output":%b,"service_tier":%b,"usage":%b,%b}' % (
+            self._head,
+            status,
+            completed,
+            error,
+            why,
+            model,
+            output,
+            tier,
+            usage,
+            self._close,
         )
 
 
@@ -95,23 +79,28 @@ def usage_bytes(usage: Usage | None) -> bytes:
     )
 
 
-def echo(doc: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a response that repeats the request."""
-    fields = {key: default if doc.get(key) is None else doc[key] for key, default in _ECHOED.items()}
-    fields["metadata"] = dict(fields["metadata"])
-    choice = fields["tool_choice"]
-    if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
-        fields["tool_choice"] = {"mode": "auto"} | choice
-    said = doc.get("reasoning") or {}
-    return fields | {
-        "moderation": None,
-        "previous_response_id": None,
-        "reasoning": said | {"effort": said.get("effort"), "summary": said.get("summary") or said.get("generate_summary")},
-        "store": False,
-        "text": _text(doc.get("text") or {}),
-        "tools": [_tool(tool) for tool in doc.get("tools") or ()],
-        "truncation": "disabled",
-    }
+def echo(doc: Mapping[str, Any]) -> bytes:
+    """The part of a response that repeats the request `doc`: members of a JSON object, without its braces."""
+    members: dict[str, bytes] | None = None
+    for key, value in doc.items():
+        if value is not None and key in _ECHOED:
+            if members is None:
+                members = dict(_UNSAID)
+            shape = _SHAPES.get(key)
+            members[key] = _member(key, shape(value) if shape is not None else value)
+    return _NOTHING_SAID if members is None else b",".join(members.values())
+
+
+def _member(key: str, value: Any) -> bytes:
+    return b'"%b":%b' % (key.encode(), orjson.dumps(value))
+
+
+def _choice(choice: Any) -> Any:
+    return {"mode": "auto"} | choice if isinstance(choice, dict) and choice.get("type") == "allowed_tools" else choice
+
+
+def _reasoning(said: Mapping[str, Any]) -> Mapping[str, Any]:
+    return dict(said) | {"effort": said.get("effort"), "summary": said.get("summary") or said.get("generate_summary")}
 
 
 def _text(text: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,9 +110,47 @@ def _text(text: Mapping[str, Any]) -> dict[str, Any]:
     return dict(text) | {"format": form, "verbosity": text.get("verbosity") or "medium"}
 
 
+def _tools(tools: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [_tool(tool) for tool in tools]
+
+
 def _tool(tool: Mapping[str, Any]) -> Mapping[str, Any]:
     if tool.get("type") == "function":
         return {"description": None, "parameters": None, "strict": None} | dict(tool)
     if tool.get("type") == "namespace" and isinstance(tool.get("tools"), list):
         return {"description": ""} | dict(tool) | {"tools": [_tool(inner) if isinstance(inner, dict) else inner for inner in tool["tools"]]}
     return tool
+
+
+# Member → how what the client said becomes what is echoed, where the two differ.
+_SHAPES: Final[Mapping[str, Callable[[Any], Any]]] = {"tool_choice": _choice, "reasoning": _reasoning, "text": _text, "tools": _tools}
+# Member → what it is when the client did not say. These and no others are echoed, in this order.
+_DEFAULTS: Final[Mapping[str, Any]] = {
+    "frequency_penalty": 0.0,
+    "instructions": None,
+    "max_output_tokens": None,
+    "max_tool_calls": None,
+    "metadata": {},
+    "parallel_tool_calls": True,
+    "presence_penalty": 0.0,
+    "prompt_cache_key": None,
+    "prompt_cache_retention": None,
+    "safety_identifier": None,
+    "temperature": 1.0,
+    "tool_choice": "auto",
+    "top_logprobs": 0,
+    "top_p": 1.0,
+    "user": None,
+    "moderation": None,
+    "previous_response_id": None,
+    "reasoning": _reasoning({}),
+    "store": False,
+    "text": _text({}),
+    "tools": [],
+    "truncation": "disabled",
+}
+_UNSAID: Final = {key: _member(key, value) for key, value in _DEFAULTS.items()}
+_NOTHING_SAID: Final = b",".join(_UNSAID.values())
+# What the client said of these is not what was done.
+_ECHOED: Final = frozenset(_UNSAID) - {"moderation", "previous_response_id", "store", "truncation"}
+_DEFAULT_TIER: Final = b'"default"'
