@@ -8,7 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what type checkers see of the table below
+    # ruff: noqa: F401
     from trioproxy.config.load import load as load_config
     from trioproxy.config.schema import Config
     from trioproxy.errors import ConfigError, FaultError, LocalProtocolError, ProtocolError, RemoteProtocolError, TrioproxyError

@@ -22,6 +22,7 @@ from trioproxy.relay.backend import Backend, HttpBackend
 from trioproxy.relay.refresh import Key, Source
 from trioproxy.routing import ModelInfo, Plan, Route
 from trioproxy.wire.client import Origin, Upstream
+from trioproxy.wire.flows import Flows
 from trioproxy.wire.tls import default_context
 
 AGENT: Final = f"trioproxy/{__version__}".encode()
@@ -34,6 +35,7 @@ class Yard:
     """Connections to backends. They outlive a reload: an origin that stays keeps its idle connections."""
 
     limits: Limits
+    flows: Flows
     _upstreams: dict[tuple[str, str | None], Upstream] = attrs.field(factory=dict)
 
     def upstream(self, config: BackendConfig) -> tuple[Upstream, str]:
@@ -48,6 +50,7 @@ class Yard:
                 idle_s=limits.upstream_idle_s,
                 connect_s=limits.connect_s,
                 context=default_context(config.tls_ca) if origin.scheme == "https" else None,
+                flows=self.flows,
             )
         return self._upstreams[key], base
 

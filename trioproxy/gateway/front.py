@@ -83,14 +83,23 @@ class Front:
             return admitted
         if (fault := self._room(head)) is not None:
             return fault
-        raw = await connection.body(self._gateway.house.limits.body)
-        self.active += 1
-        self.held += len(raw)
+        house = self._gateway.house
         try:
-            return await self._exchange(connection, head, dialect, fields, raw, admitted)
+            # Nothing here keeps a name for the body: the call alone holds it, and lets go of it once the model has spoken.
+            call = self._read(connection, head, dialect, await connection.body(house.limits.body), admitted)
+        except FaultError as exc:
+            return exc.fault
+        size = len(call.raw)
+        self.active += 1
+        self.held += size
+        try:
+            fields = (*fields, (b"x-request-id", b"req_" + call.id.encode("ascii")))
+            line = HttpLine(connection, call, fields, house.limits.frame, unary_beat=house.keepalive.unary, debug=house.debug)
+            await exchange(call, connection, line, house)
         finally:
             self.active -= 1
-            self.held -= len(raw)
+            self.held -= size
+        return None
 
     def _room(self, head: Head) -> Fault | None:
         """Why this request may not even be read, or None."""
@@ -105,24 +114,18 @@ class Front:
             return Fault(FaultKind.INVALID, "the request body must not be compressed", status=415, code="unsupported_encoding")
         return None
 
-    async def _exchange(self, connection: Connection, head: Head, dialect: Dialect, fields: Fields, raw: bytes, client: Client) -> Fault | None:
+    def _read(self, connection: Connection, head: Head, dialect: Dialect, raw: bytes, client: Client) -> Call:
+        """The call that a body makes. Raises FaultError."""
         gateway = self._gateway
         house = gateway.house
-        try:
-            doc = _document(raw, house.limits.depth)
-            dialect.check(doc)
-            model = doc["model"]
-            if not client.may_use(model):
-                return Fault(FaultKind.NOT_FOUND, f"the model {model!r} does not exist or you may not use it", code="model_not_found", param="model")
-            call = Call(
-                dialect, raw, doc, model, doc.get("stream") is True, gateway.fresh_id(), int(house.wall()), client.name, connection.peer, _affinity(head, doc)
-            )
-        except FaultError as exc:
-            return exc.fault
-        fields = (*fields, (b"x-request-id", b"req_" + call.id.encode("ascii")))
-        line = HttpLine(connection, call, fields, house.limits.frame, unary_beat=house.keepalive.unary, debug=house.debug)
-        await exchange(call, connection, line, house)
-        return None
+        doc = _document(raw, house.limits.depth)
+        dialect.check(doc)
+        model = doc["model"]
+        if not client.may_use(model):
+            message = f"the model {model!r} does not exist or you may not use it"
+            raise FaultError(Fault(FaultKind.NOT_FOUND, message, code="model_not_found", param="model"))
+        stream, now = doc.get("stream") is True, int(house.wall())
+        return Call(dialect, raw, doc, model, stream, gateway.fresh_id(), now, client.name, connection.peer, _affinity(head, doc))
 
     # The rest.
 

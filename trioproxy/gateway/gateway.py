@@ -47,6 +47,7 @@ from trioproxy.relay.refresh import Refresher
 from trioproxy.relay.tether import Tether
 from trioproxy.relay.turnstile import Turnstile
 from trioproxy.wire.connection import ServerLimits
+from trioproxy.wire.flows import Flows
 from trioproxy.wire.listen import accept_loop, bound_url, open_listeners
 from trioproxy.wire.sentry import Sentry
 from trioproxy.wire.server import Server
@@ -71,7 +72,8 @@ class Gateway:
         self._nursery = nursery
         self._given = dict(backends)
         self._found: dict[str, Found] = {}
-        self._yard = build.Yard(config.limits)
+        self._flows = Flows()
+        self._yard = build.Yard(config.limits, self._flows)
         self._metronome = Metronome()
         self._sentry = Sentry(idle_s=config.limits.idle_s, half_close="answer" if config.server.half_close == "answer" else "gone")
         self._metrics = Metrics(lambda model: self.house.plan.label(model))
@@ -321,6 +323,7 @@ async def open_gateway(
         gateway = Gateway(settled, nursery, backends or {}, observers)
         await nursery.start(gateway._metronome.run)
         await nursery.start(gateway._sentry.run)
+        await nursery.start(gateway._flows.run)
         nursery.start_soon(gateway.sweep)
         await gateway.discover()
         try:

@@ -18,6 +18,8 @@ class Stage(enum.Enum):
     ENDED: the last byte was sent.
     """
 
+    __hash__ = object.__hash__  # members are single, and keys of tables on every road: 3.11 hashes their names, in Python
+
     HELD = "held"
     OPEN = "open"
     SPOKEN = "spoken"

@@ -20,6 +20,8 @@ from trioproxy.pool.outcome import Abandoned, Broken, Missing, Outcome, Refused,
 class Again(enum.Enum):
     """What follows an attempt. SAME and REFRESH keep the lease: once each, then the row's `otherwise` holds."""
 
+    __hash__ = object.__hash__  # members are single, and keys of tables on every road: 3.11 hashes their names, in Python
+
     NO = "no other attempt"
     SAME = "the same credential, once, on a fresh connection"
     NEXT = "the next credential that was not tried"
@@ -28,6 +30,8 @@ class Again(enum.Enum):
 
 class Cooling(enum.Enum):
     """What an attempt does to its credential's health."""
+
+    __hash__ = object.__hash__  # members are single, and keys of tables on every road: 3.11 hashes their names, in Python
 
     NONE = "none"
     CLEAR = "clears"
@@ -94,9 +98,8 @@ _ROWS: Final[Mapping[type[Outcome], tuple[Ruling, Ruling]]] = MappingProxyType(
         Abandoned: (_NOTHING, _NOTHING),
     }
 )
-_HEARD: Final = frozenset({Stage.SPOKEN, Stage.ENDED})
 RULINGS: Final[Mapping[tuple[type[Outcome], Stage], Ruling]] = MappingProxyType(
-    {(kind, stage): row[stage in _HEARD] for kind, row in _ROWS.items() for stage in Stage}
+    {(kind, stage): row[stage in (Stage.SPOKEN, Stage.ENDED)] for kind, row in _ROWS.items() for stage in Stage}
 )
 
 

@@ -5,6 +5,7 @@ Rule 1: an attempt reports how it ended and decides nothing. Rule 2: it says not
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from typing import Generic, TypeVar
 
@@ -49,6 +50,7 @@ class Attempt(Generic[T]):
     outlet: Outlet[T]
     house: House
     report: Attempted
+    on_spoken: Callable[[], None]
 
     async def run(self, sent_at: float, *, fresh: bool) -> Outcome:
         """Send, and carry the answer as far as it goes. `sent_at` is now."""
@@ -70,6 +72,13 @@ class Attempt(Generic[T]):
             return Broken(fault_of(exc))
         finally:
             reply.close()
+
+    def _spoken(self) -> None:
+        """The first word has gone out: the lease is proven, and no other attempt will need the request."""
+        self.lease.prove()
+        self.call.release()
+        self.body = b""
+        self.on_spoken()
 
     @property
     def _rules(self) -> tuple[Rule, ...]:
@@ -97,10 +106,10 @@ class Attempt(Generic[T]):
         outlet, losses = self.outlet, self.outlet.losses
         if _is_json(reply.headers):
             codec = self.reader.translator(self.backend, losses)
-            outlet.begin(codec, self.lease.prove)
+            outlet.begin(codec, self._spoken)
             return await self._unasked_plain(reply, codec, sent_at)
         passing = self.reader.codec(self.backend, losses)
-        outlet.begin(passing, self.lease.prove)
+        outlet.begin(passing, self._spoken)
         limits = self.house.limits
         last = await pump(reply, passing, outlet, self.house.metronome, sent_at + (limits.first_substance_s or inf))
         if last is None and not (passing.fault is not None and not passing.spoken):

@@ -64,6 +64,10 @@ class Call:
             return Written(self.raw)
         return Written(splice_model(self.raw, self.doc, model))
 
+    def release(self) -> None:
+        """Substance was sent, so nothing will be asked of a backend again: let go of what only another attempt would need."""
+        self.raw, self.doc, self._request = b"", {}, None
+
     def setting(self, losses: tuple[str, ...] = ()) -> Setting:
         """What an encoder of this call's answer must know."""
         return Setting(self.id, self.created, self.model, self.doc, losses)

@@ -6,7 +6,7 @@ This is the one loop of the house in which anything is retried. *Whether* is `po
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import attrs
 import trio
@@ -27,6 +27,7 @@ from trioproxy.relay.tether import Tether
 
 T = TypeVar("T")
 OPEN_TO_RETRY = (Stage.HELD, Stage.OPEN)
+NONE_TRIED: Final[frozenset[tuple[int, str]]] = frozenset()
 
 
 @attrs.define(eq=False)
@@ -86,7 +87,7 @@ class Laps(Generic[T]):
         affinity = self.call.affinity
         if affinity is not None and self._candidates[0].backend in self.house.unsticky:
             affinity = None
-        want = Want(self._candidates, frozenset(self._tried), affinity, self.call.model)
+        want = Want(self._candidates, frozenset(self._tried) if self._tried else NONE_TRIED, affinity, self.call.model)
         picked = await self.house.turnstile.lease(want, self.house.limits, now)
         if isinstance(picked, Lease):
             self.record.waited += picked.taken_at - now
@@ -111,10 +112,10 @@ class Laps(Generic[T]):
         ruling: Ruling | None = None
         stage = self.outlet.stage
         try:
-            written, now = self._written(lease), lease.taken_at
-            while written is not None:
+            sayable, now = self._write(lease), lease.taken_at
+            while sayable:
                 fresh, outcome = ruling is not None and ruling.again is Again.SAME, None
-                outcome = await self._attempt(lease, written, now, fresh=fresh)
+                outcome = await self._attempt(lease, now, fresh=fresh)
                 now, stage = trio.current_time(), self.outlet.stage
                 self.record.attempts[-1].ended = now
                 ruling = lease.settle(outcome, now, stage)
@@ -132,18 +133,19 @@ class Laps(Generic[T]):
             if outcome is not None and ruling is not None:
                 self._conclude(lease, outcome, ruling)
 
-    def _written(self, lease: Lease) -> Written | None:
-        """The request's bytes for this lease; None when the backend's dialect cannot say it, and the candidate is out."""
+    def _write(self, lease: Lease) -> bool:
+        """Have the request's bytes for this lease; False when the backend's dialect cannot say it, and the candidate is out."""
         candidate, index = lease.candidate, lease.index
-        written = self._bodies.get(index)
-        if written is None:
-            try:
-                written = self._bodies[index] = self.call.written(self.house.backends[candidate.backend], candidate.model)
-            except FaultError as exc:
-                self._last = self._last or exc.fault
-                self._strike(index)
-                lease.abandon(trio.current_time())
-        return written
+        if index in self._bodies:
+            return True
+        try:
+            self._bodies[index] = self.call.written(self.house.backends[candidate.backend], candidate.model)
+        except FaultError as exc:
+            self._last = self._last or exc.fault
+            self._strike(index)
+            lease.abandon(trio.current_time())
+            return False
+        return True
 
     def _strike(self, index: int) -> None:
         """Candidate `index` is out; those behind it move up."""
@@ -153,15 +155,17 @@ class Laps(Generic[T]):
         if not self._candidates:
             self._end(self._last)
 
-    async def _attempt(self, lease: Lease, written: Written, now: float, *, fresh: bool) -> Outcome:
-        candidate, record, outlet = lease.candidate, self.record, self.outlet
+    async def _attempt(self, lease: Lease, now: float, *, fresh: bool) -> Outcome:
+        candidate, record, outlet, written = lease.candidate, self.record, self.outlet, self._bodies[lease.index]
         report = Attempted(candidate.backend, lease.credential.name, candidate.model, now)
         record.attempts.append(report)
         backend = self.house.backends[candidate.backend]
         record.passed = self.call.passes(backend)
         outlet.losses = record.losses = written.losses
         outlet.begin(None)
-        outcome = await Attempt(self.call, backend, lease, written.body, self.reader, outlet, self.house, report).run(now, fresh=fresh)
+        attempt = Attempt(self.call, backend, lease, written.body, self.reader, outlet, self.house, report, self._bodies.clear)
+        del written  # a sleeping frame holds no body
+        outcome = await attempt.run(now, fresh=fresh)
         report.outcome = type(outcome).__name__.lower()
         return outcome
 

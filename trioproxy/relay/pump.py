@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import inf
 from typing import TypeVar
 
 from trioproxy.model.fault import Fault, FaultKind
@@ -10,6 +12,7 @@ from trioproxy.relay.backend import Reply
 from trioproxy.relay.codec import Codec
 from trioproxy.relay.metronome import Metronome
 from trioproxy.relay.outlet import Outlet
+from trioproxy.wire.client import Reply as WireReply
 
 T = TypeVar("T")
 
@@ -22,32 +25,44 @@ async def pump(reply: Reply, codec: Codec[T], outlet: Outlet[T], metronome: Metr
     """Carry one streamed answer.
 
     Returns what the codec said last when the terminal event came (not yet delivered), or None when the body ended or an error came before substance.
-    The only checkpoints are `receive` and, when the client is slow, `drained`.
 
     Raises:
         RemoteProtocolError: the backend answered wrongly.
     """
-    receive, feed, offer = reply.receive, codec.feed, outlet.offer
+    feed, offer = codec.feed, outlet.offer
     outlet.heard_at = metronome.now
     outlet.flowing = True
     outlet.tether.expect(mute_at, _mute)
-    while not codec.spoken:
-        if not (data := await receive()):
-            return None
+    over, spoken, last = False, False, None
+
+    def take(data: bytes) -> bool:
+        """Carry one piece. False: the answer is over, or the client is slow."""
+        nonlocal over, spoken, last
         outlet.heard_at = now = metronome.now
         out = feed(data)
-        if codec.ended and codec.fault is None:
-            return out
-        if codec.fault is not None and not codec.spoken:
-            return None
-        if out and not offer(out, now):
+        if codec.ended and codec.spoken:
+            over, last = True, out
+            return False
+        if not spoken:
+            if codec.spoken:
+                spoken = True
+                outlet.tether.expect(inf, _mute)
+            elif codec.fault is not None:
+                over = True
+                return False
+        return not out or offer(out, now)
+
+    while not over and not await _flow(reply, take):
+        if not over:
             await outlet.drained()
-    outlet.tether.expect(float("inf"), _mute)
-    while data := await receive():
-        outlet.heard_at = now = metronome.now
-        out = feed(data)
-        if codec.ended:
-            return out
-        if out and not offer(out, now):
-            await outlet.drained()
-    return None
+    return last
+
+
+async def _flow(reply: Reply, take: Callable[[bytes], bool]) -> bool:
+    """Hand the body on until it ends (True) or `take` returns False (False)."""
+    if isinstance(reply, WireReply):
+        return await reply.flow(take)
+    while data := await reply.receive():
+        if not take(data):
+            return False
+    return True

@@ -145,9 +145,7 @@ async def memory_gateway(
 ) -> AsyncIterator[MemoryGateway]:
     """A gateway in front of `backends`, of which the first takes every model nobody lists.
 
-    Args:
-        keys: credentials of every backend: so many without a secret (`k1`, `k2` …), or these.
-        server, limits, keepalive, retry, models, clients, rules: as in a configuration.
+    `keys` are the credentials of every backend: so many without a secret (`k1`, `k2` …), or these. Everything else is as in a configuration.
     """
     credentials = tuple(CredentialConfig(f"k{n + 1}") for n in range(keys)) if isinstance(keys, int) else tuple(keys)
     rows = tuple(BackendConfig(one.name, "http://backend.invalid/v1", one.dialect.name, strategy, credentials, models=("listed",)) for one in backends)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 import ssl
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -17,6 +18,7 @@ import trio
 from trioproxy.errors import BrokenError, ConnectError, LocalProtocolError, RemoteProtocolError, StaleError
 from trioproxy.framing.chunked import ChunkedReader
 from trioproxy.wire.dial import TARGET, Origin, connected
+from trioproxy.wire.flows import Flows
 from trioproxy.wire.gate import parse_response_head
 from trioproxy.wire.heads import Headers, fields
 from trioproxy.wire.tls import TlsTransport, default_context
@@ -85,6 +87,52 @@ class Reply:
                 self._ended()
                 break
         return b""
+
+    async def flow(self, take: Callable[[bytes], bool]) -> bool:
+        """Hand the body on piece by piece, decoded from its framing, to a function that does not wait.
+
+        With the house's reading task (`Flows`) and a plain socket, `take` is called from that task, while this one sleeps.
+
+        Returns:
+            True when the body has ended (look at `complete` then), False when `take` returned False: it wants no more for now. Call again to go on.
+
+        Raises:
+            BrokenError, RemoteProtocolError: as `receive`. What `take` raises is raised here.
+        """
+        flows, fd = self._upstream.flows, self._transport.fileno()
+        if flows is None or not flows.able or fd is None or not isinstance(self._transport, SocketTransport):
+            while data := await self.receive():
+                if not take(data):
+                    return False
+            return True
+        data, self._rest = self._rest, b""
+        if data and (body := self._framed(data)) and not take(body):
+            return False
+        over = self.complete or self._closed
+        receive = self._transport.try_receive
+
+        def turn() -> bool:
+            nonlocal over
+            try:
+                data = receive()
+            except trio.BrokenResourceError as exc:
+                raise BrokenError(f"{self._upstream.origin} broke off inside its answer: {exc}") from exc
+            if not data:
+                if data is not None:
+                    over = True
+                    self._ended()
+                return data is None
+            body = self._framed(data)
+            over = self.complete
+            return (not body or take(body)) and not over
+
+        if not over:
+            try:
+                await flows.read(fd, turn)
+            except BaseException:
+                self._abandon()
+                raise
+        return over
 
     def close(self) -> None:
         """Give the connection back if it is clean, else close it. Any number of times."""
@@ -233,7 +281,16 @@ class Upstream:
         dials: connections tried so far.
     """
 
-    def __init__(self, origin: Origin, *, idle: int = 256, idle_s: float = 60.0, connect_s: float = 5.0, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        origin: Origin,
+        *,
+        idle: int = 256,
+        idle_s: float = 60.0,
+        connect_s: float = 5.0,
+        context: ssl.SSLContext | None = None,
+        flows: Flows | None = None,
+    ) -> None:
         """Make it; nothing is dialled yet.
 
         Args:
@@ -242,9 +299,11 @@ class Upstream:
             idle_s: seconds an unused connection is kept; 0 means without bound.
             connect_s: seconds for name, dial and handshake together; 0 means without bound.
             context: for https; the default trusts what the system trusts.
+            flows: the house's reading task, for `Reply.flow`.
         """
         self.origin = origin
         self.dials = 0
+        self.flows = flows
         self._most = idle
         self._idle_s = idle_s or math.inf
         self._connect_s = connect_s or math.inf
