@@ -8,10 +8,9 @@ Rule 3: a tool message holds text only; what else a result holds follows in a us
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import attrs
 import orjson
 
 from trioproxy.dialects.chat.emulation import custom_arguments, flat_name
@@ -23,18 +22,17 @@ _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 _BEHIND: Final = "(The result is in the message that follows.)"
 
 
-@attrs.define(eq=False)
 class _Turn:
-    """One assistant message in the making."""
+    """One assistant message in the making. `said` is true once it has a text or a refusal."""
 
-    texts: list[str] = attrs.field(factory=list)
-    refusals: list[str] = attrs.field(factory=list)
-    thoughts: list[Reasoning] = attrs.field(factory=list)
-    calls: list[tuple[int, ToolCall]] = attrs.field(factory=list)
+    __slots__ = ("calls", "refusals", "said", "texts", "thoughts")
 
-    @property
-    def said(self) -> bool:
-        return bool(self.texts or self.refusals)
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.refusals: list[str] = []
+        self.thoughts: list[Reasoning] = []
+        self.calls: list[tuple[int, ToolCall]] = []
+        self.said = False
 
 
 class MessageWriter:
@@ -45,12 +43,15 @@ class MessageWriter:
         self._items = items
         self._quirks = quirks
         self._losses = losses
-        self._turn = _Turn()
+        self._developer = "system" if "system_role" in quirks else "developer"
+        self._joins_texts = "string_content" in quirks
+        self._turn: _Turn | None = None
+        self._places: dict[str, list[int]] | None = None  # of the results, by call id; made for the first call
         self._answers: set[int] = set()  # places of the results that were written with their calls
 
     def instruct(self, text: str) -> None:
         """Open with instructions."""
-        self.messages.append({"role": self._role("developer"), "content": text})
+        self.messages.append({"role": self._developer, "content": text})
 
     def write(self) -> None:
         """Write all items.
@@ -59,73 +60,83 @@ class MessageWriter:
             FaultError: a part that Chat cannot say and that must not be dropped, or a result without its call.
         """
         for index, item in enumerate(self._items):
-            path = f"items[{index}]"
-            match item:
-                case Reasoning():
-                    self._think(item, path)
-                case ToolCall():
-                    self._turn.calls.append((index, item))
-                case Message() if item.role == "assistant":
-                    self._say(item, path)
-                case ToolResult():
-                    self._flush()
-                    if index not in self._answers:
-                        raise refuse(f"{path}.call_id", f"No tool call was found for the result in '{path}'.", "invalid_value")
-                case Message():
-                    self._flush()
-                    self.messages.append({"role": self._role(item.role), "content": self._content(item.parts, path)})
-                case ForeignItem():
-                    self._write_foreign(item, path)
+            _WRITERS[type(item)](self, item, index)
         self._flush()
 
-    def _role(self, role: str) -> str:
-        return "system" if role == "developer" and "system_role" in self._quirks else role
+    def _write_message(self, item: Message, index: int) -> None:
+        role = item.role
+        if role == "assistant":
+            self._say(item, index)
+            return
+        if self._turn is not None:
+            self._flush()
+        self.messages.append({"role": self._developer if role == "developer" else role, "content": self._content(item.parts, index)})
 
-    def _write_foreign(self, item: ForeignItem, path: str) -> None:
+    def _write_call(self, item: ToolCall, index: int) -> None:
+        self._open_turn().calls.append((index, item))
+
+    def _check_result(self, item: ToolResult, index: int) -> None:
+        """Results are written with their calls."""
+        self._flush()
+        if index not in self._answers:
+            path = f"items[{index}]"
+            raise refuse(f"{path}.call_id", f"No tool call was found for the result in '{path}'.", "invalid_value")
+
+    def _write_foreign(self, item: ForeignItem, index: int) -> None:
         if item.dialect == DIALECT:
             self._flush()
             self.messages.append(dict(item.doc))
         else:
-            self._losses.append(path)
+            self._losses.append(f"items[{index}]")
 
-    def _think(self, item: Reasoning, path: str) -> None:
+    def _think(self, item: Reasoning, index: int) -> None:
         text_wanted = self._quirks & {"reasoning_content", "reasoning"}
         seal_wanted = "reasoning_details" in self._quirks and item.seal is not None and item.seal.dialect == DIALECT
         if (text_wanted and (item.text or item.summary)) or seal_wanted:
             # After a text a thought opens another turn, after a call it belongs to the same one: those calls were made side by side.
-            if self._turn.said and not self._turn.calls:
-                self._flush()
-            self._turn.thoughts.append(item)
+            self._turn_for_more().thoughts.append(item)
         else:
-            self._losses.append(path)
+            self._losses.append(f"items[{index}]")
 
-    def _say(self, item: Message, path: str) -> None:
-        if self._turn.said and not self._turn.calls:
-            self._flush()
-        text = []
-        for index, part in enumerate(item.parts):
-            if isinstance(part, Refusal):
-                self._turn.refusals.append(part.text)
-            elif isinstance(part, Text):
-                text.append(part.text)
+    def _say(self, item: Message, index: int) -> None:
+        turn, texts = self._turn_for_more(), []
+        for place, part in enumerate(item.parts):
+            if type(part) is Text:
+                texts.append(part.text)
+            elif type(part) is Refusal:
+                turn.refusals.append(part.text)
+                turn.said = True
             else:
-                raise unsupported_value(f"{path}.parts[{index}]", "An assistant message can hold only text for this model's backend.")
-        if text or not item.parts:
-            self._turn.texts.append("".join(text))
+                raise unsupported_value(f"items[{index}].parts[{place}]", "An assistant message can hold only text for this model's backend.")
+        if texts or not item.parts:
+            turn.texts.append("".join(texts))
+            turn.said = True
+
+    def _open_turn(self) -> _Turn:
+        if self._turn is None:
+            self._turn = _Turn()
+        return self._turn
+
+    def _turn_for_more(self) -> _Turn:
+        """The open turn, or another one where that has said its text and called nothing."""
+        if self._turn is not None and self._turn.said and not self._turn.calls:
+            self._flush()
+        return self._open_turn()
 
     def _flush(self) -> None:
-        turn, self._turn = self._turn, _Turn()
-        if not (turn.said or turn.calls or turn.thoughts):
+        turn, self._turn = self._turn, None
+        if turn is None or not (turn.said or turn.calls or turn.thoughts):
             return
         silent = turn.refusals or turn.calls
         message: dict[str, Any] = {"role": "assistant", "content": "\n\n".join(turn.texts) if turn.texts or not silent else None}
         if turn.refusals:
             message["refusal"] = "".join(turn.refusals)
-        self._add_thoughts(message, turn)
+        if turn.thoughts or turn.calls:
+            self._add_thoughts(message, turn)
+        self.messages.append(message)
         if turn.calls:
             message["tool_calls"] = [self._call(call) for _, call in turn.calls]
-        self.messages.append(message)
-        self._answer(turn.calls)
+            self._answer(turn.calls)
 
     def _add_thoughts(self, message: dict[str, Any], turn: _Turn) -> None:
         text = "\n\n".join(thought.text or "\n\n".join(thought.summary) for thought in turn.thoughts)
@@ -139,12 +150,12 @@ class MessageWriter:
                 message["reasoning_details"] = details
 
     def _call(self, call: ToolCall) -> dict[str, Any]:
-        name = flat_name(call.namespace, call.name)
-        doc: dict[str, Any] = {"id": self._call_id(call.id), "type": "function"}
-        if call.kind == "custom" and "no_custom_tools" not in self._quirks:
-            return doc | {"type": "custom", "custom": {"name": name, "input": call.arguments}}
-        arguments = custom_arguments(call.arguments) if call.kind == "custom" else call.arguments or "{}"
-        return doc | {"function": {"name": name, "arguments": arguments}}
+        name, call_id = flat_name(call.namespace, call.name), self._call_id(call.id)
+        if call.kind != "custom":
+            return {"id": call_id, "type": "function", "function": {"name": name, "arguments": call.arguments or "{}"}}
+        if "no_custom_tools" not in self._quirks:
+            return {"id": call_id, "type": "custom", "custom": {"name": name, "input": call.arguments}}
+        return {"id": call_id, "type": "function", "function": {"name": name, "arguments": custom_arguments(call.arguments)}}
 
     def _call_id(self, call_id: str) -> str:
         if "short_call_ids" not in self._quirks or (len(call_id) == 9 and call_id.isalnum() and call_id.isascii()):
@@ -159,40 +170,53 @@ class MessageWriter:
     def _answer(self, calls: list[tuple[int, ToolCall]]) -> None:
         """Write the results of `calls`, in the order in which the client gave them; then what no tool message can hold."""
         behind: list[dict[str, Any]] = []
-        for index, result in sorted(self._results(calls), key=lambda each: each[0]):
-            self._answers.add(index)
-            self._write_result(result, f"items[{index}]", behind)
+        for index in sorted(self._results(calls)):
+            self._write_result(index, behind)
         if behind:
             self.messages.append({"role": "user", "content": behind})
 
-    def _results(self, calls: list[tuple[int, ToolCall]]) -> Iterator[tuple[int, ToolResult]]:
-        # Some servers number their calls from 0 in every turn, so of several results the next one behind the call counts.
+    def _results(self, calls: list[tuple[int, ToolCall]]) -> list[int]:
+        """Places of the results of `calls`. Some servers number their calls from 0 in every turn, so of several results the next one behind a call counts."""
+        if self._places is None:
+            self._places = {}
+            for index, item in enumerate(self._items):
+                if type(item) is ToolResult:
+                    self._places.setdefault(item.call_id, []).append(index)
+        found = []
         for place, call in calls:
-            for index in range(place + 1, len(self._items)):
-                item = self._items[index]
-                if isinstance(item, ToolResult) and item.call_id == call.id and index not in self._answers:
+            results = self._places.get(call.id, ())
+            for index in results:
+                if index > place and index not in self._answers:
                     self._answers.add(index)
-                    yield index, item
+                    found.append(index)
                     break
+        return found
 
-    def _write_result(self, result: ToolResult, path: str, behind: list[dict[str, Any]]) -> None:
+    def _write_result(self, place: int, behind: list[dict[str, Any]]) -> None:
+        result = self._items[place]
+        assert type(result) is ToolResult
         if result.is_error:
-            self._losses.append(f"{path}.is_error")
+            self._losses.append(f"items[{place}].is_error")
         kept: list[Part] = []
         for index, part in enumerate(result.parts):
-            if isinstance(part, Text | Refusal) or (isinstance(part, Image) and "image_results" in self._quirks):
+            if type(part) is Text or type(part) is Refusal or (type(part) is Image and "image_results" in self._quirks):
                 kept.append(part)
             else:
-                behind.append(self._part(part, f"{path}.parts[{index}]"))
-                self._losses.append(f"{path}.parts[{index}]")
-        text = self._content(tuple(kept), path) if kept else _BEHIND if result.parts else ""
+                path = f"items[{place}].parts[{index}]"
+                behind.append(self._part(part, path))
+                self._losses.append(path)
+        text = self._content(tuple(kept), place) if kept else _BEHIND if result.parts else ""
         self.messages.append({"role": "tool", "tool_call_id": self._call_id(result.call_id), "content": text})
 
-    def _content(self, parts: tuple[Part, ...], path: str) -> str | list[dict[str, Any]]:
-        texts = [part.text for part in parts if isinstance(part, Text | Refusal)]
-        if len(texts) == len(parts) and (len(parts) < 2 or "string_content" in self._quirks):
-            return "\n\n".join(texts)
-        return [self._part(part, f"{path}.parts[{index}]") for index, part in enumerate(parts)]
+    def _content(self, parts: tuple[Part, ...], index: int) -> str | list[dict[str, Any]]:
+        """The content of the message that item `index` becomes."""
+        if len(parts) == 1 and type(parts[0]) is Text:
+            return parts[0].text
+        if len(parts) < 2 or self._joins_texts:
+            texts = [part.text for part in parts if type(part) is Text or type(part) is Refusal]
+            if len(texts) == len(parts):
+                return "\n\n".join(texts)
+        return [self._part(part, f"items[{index}].parts[{place}]") for place, part in enumerate(parts)]
 
     def _part(self, part: Part, path: str) -> dict[str, Any]:
         match part:
@@ -233,3 +257,12 @@ def _details(blob: str) -> list[Any]:
     except ValueError:
         return []
     return details if isinstance(details, list) else []
+
+
+_WRITERS: Final[Mapping[type, Callable[[MessageWriter, Any, int], None]]] = {
+    Message: MessageWriter._write_message,
+    Reasoning: MessageWriter._think,
+    ToolCall: MessageWriter._write_call,
+    ToolResult: MessageWriter._check_result,
+    ForeignItem: MessageWriter._write_foreign,
+}

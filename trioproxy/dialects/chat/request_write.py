@@ -7,7 +7,7 @@ Rule 3: what the gateway itself owns (`store`, `metadata`, earlier responses) is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import orjson
@@ -19,7 +19,8 @@ from trioproxy.dialects.chat.messages_write import MessageWriter
 from trioproxy.dialects.shape import unsupported, unsupported_value
 from trioproxy.model.request import OutputFormat, Request, Tool, ToolChoice
 
-_LOGPROBS = "message.output_text.logprobs"
+_LOGPROBS: Final = "message.output_text.logprobs"
+_UNSAID: Final = Request("").sampling  # what every request has that says nothing of it
 
 
 def write_request(request: Request, model: str, quirks: frozenset[str]) -> Written:
@@ -31,28 +32,33 @@ def write_request(request: Request, model: str, quirks: frozenset[str]) -> Writt
     _refuse(request, quirks)
     losses: list[str] = []
     body: dict[str, Any] = {"model": model, "messages": _messages(request, quirks, losses)}
-    body |= _tools(request, quirks, losses)
-    body |= _sampling(request, quirks)
+    if request.tools:
+        body |= _tools(request, quirks, losses)
+    else:
+        _refuse_choice(request.tool_choice)
+    if request.sampling is not _UNSAID or request.include:
+        body |= _sampling(request, quirks)
     if request.output is not None and request.output.kind != "text":
         body["response_format"] = _format(request.output)
     if request.effort is not None:
         body["reasoning_effort"] = request.effort
-    body |= _hints(request, quirks, losses)
-    body |= _foreign(request.foreign, losses)
+    _add_hints(body, request, quirks, losses)
+    _add_foreign(body, request.foreign, losses)
     _disclose(request, losses)
     if request.stream:
         body["stream"] = True
         if "no_stream_options" not in quirks:
             body["stream_options"] = {"include_usage": True}
-    return Written(orjson.dumps(body), tuple(dict.fromkeys(losses)))
+    return Written(orjson.dumps(body), tuple(dict.fromkeys(losses)) if losses else ())
 
 
 def _refuse(request: Request, quirks: frozenset[str]) -> None:
     if request.previous is not None:
         raise unsupported("previous_response_id", "This model's backend keeps no earlier responses; send the whole conversation as input.")
-    if request.sampling.n is not None and request.sampling.n > 1:
+    sampling = request.sampling
+    if sampling.n is not None and sampling.n > 1:
         raise unsupported_value("n", "Only one answer at a time can be translated for this model's backend.")
-    if request.sampling.top_k is not None and "top_k" not in quirks:
+    if sampling.top_k is not None and "top_k" not in quirks:
         raise unsupported("top_k", "This model's backend knows no 'top_k'.")
 
 
@@ -64,7 +70,8 @@ def _disclose(request: Request, losses: list[str]) -> None:
         losses.append("store")
     if request.metadata:
         losses.append("metadata")
-    losses += [f"include[{index}]" for index, each in enumerate(request.include) if each != _LOGPROBS]
+    if request.include:
+        losses += [f"include[{index}]" for index, each in enumerate(request.include) if each != _LOGPROBS]
 
 
 def _messages(request: Request, quirks: frozenset[str], losses: list[str]) -> list[dict[str, Any]]:
@@ -101,37 +108,42 @@ def _format(output: OutputFormat) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {key: value for key, value in said.items() if value is not None}}
 
 
-def _hints(request: Request, quirks: frozenset[str], losses: list[str]) -> dict[str, Any]:
-    said = {
-        "verbosity": request.verbosity,
-        "user": request.user,
-        "safety_identifier": request.safety_id,
-        "prompt_cache_key": request.cache_key,
-        "service_tier": request.service_tier,
-    }
-    hints = {key: value for key, value in said.items() if value is not None}
-    if "no_hints" not in quirks:
-        return hints
-    losses += hints
-    return {}
+def _add_hints(body: dict[str, Any], request: Request, quirks: frozenset[str], losses: list[str]) -> None:
+    hints: dict[str, Any] = {}
+    if request.verbosity is not None:
+        hints["verbosity"] = request.verbosity
+    if request.user is not None:
+        hints["user"] = request.user
+    if request.safety_id is not None:
+        hints["safety_identifier"] = request.safety_id
+    if request.cache_key is not None:
+        hints["prompt_cache_key"] = request.cache_key
+    if request.service_tier is not None:
+        hints["service_tier"] = request.service_tier
+    if "no_hints" in quirks:
+        losses += hints
+    else:
+        body |= hints
 
 
-def _foreign(foreign: Mapping[str, Mapping[str, Any]], losses: list[str]) -> dict[str, Any]:
+def _add_foreign(body: dict[str, Any], foreign: Mapping[str, Mapping[str, Any]], losses: list[str]) -> None:
     """Top-level fields of this dialect are forwarded; deeper ones, named by a path, and those of other dialects are losses."""
-    own: dict[str, Any] = {}
     for dialect, fields in foreign.items():
         for key, value in fields.items():
             if dialect == DIALECT and "." not in key and "[" not in key:
-                own[key] = value
+                body[key] = value
             else:
                 losses.append(key)
-    return own
+
+
+def _refuse_choice(choice: ToolChoice | None) -> None:
+    if choice is not None and choice.doc is not None and choice.dialect != DIALECT:
+        raise unsupported_value("tool_choice", "This model's backend cannot be told to use a hosted tool.")
 
 
 def _tools(request: Request, quirks: frozenset[str], losses: list[str]) -> dict[str, Any]:
     choice = request.tool_choice
-    if choice is not None and choice.doc is not None and choice.dialect != DIALECT:
-        raise unsupported_value("tool_choice", "This model's backend cannot be told to use a hosted tool.")
+    _refuse_choice(choice)
     kept = _kept(request, choice, losses)
     if choice is not None and choice.names and not choice.forced:
         # Chat has a word for it, but a backend that does not know it would let the model call anything: so only those tools are sent.
