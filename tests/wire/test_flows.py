@@ -24,34 +24,31 @@ async def flows(nursery):
 
 @pytest.fixture
 async def backend(flows, nursery):
-    """An upstream, and the sockets that its connections end in."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    upstream = Upstream(Origin("http", "127.0.0.1", listener.getsockname()[1]), flows=flows)
+    """A way to get a reply whose body is these pieces; an event among them is waited for, None closes."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    upstream = Upstream(Origin("http", "127.0.0.1", listener.socket.getsockname()[1]), flows=flows)
 
-    async def answer(*pieces, head=HEAD):
+    async def answer(*pieces):
         async def serve():
-            server, _ = await trio.to_thread.run_sync(listener.accept)
-            stream = trio.SocketStream(trio.socket.from_stdlib_socket(server))
-            await stream.receive_some()
-            await stream.send_all(head)
-            peers.append(stream)
-            for piece in pieces:
-                if piece is None:
-                    await stream.aclose()
-                elif isinstance(piece, bytes):
-                    await stream.send_all(piece)
-                else:
-                    await piece.wait()
+            async with await listener.accept() as stream:
+                await stream.receive_some()
+                await stream.send_all(HEAD)
+                for piece in pieces:
+                    if piece is None:
+                        return
+                    if isinstance(piece, bytes):
+                        await stream.send_all(piece)
+                    else:
+                        await piece.wait()
+                await trio.sleep_forever()
 
         nursery.start_soon(serve)
         return await upstream.request("POST", "/", [], b"{}")
 
-    peers = []
-    yield answer, upstream
-    upstream.close_idle()
-    listener.close()
-    for peer in peers:
-        await trio.aclose_forcefully(peer)
+    async with listener:
+        yield answer, upstream
+        upstream.close_idle()
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_body_comes_whole_and_the_connection_serves_again(backend, flows):
@@ -75,20 +72,21 @@ async def test_a_body_comes_whole_and_the_connection_serves_again(backend, flows
 
 async def test_whoever_wants_no_more_for_now_goes_on_later(backend, flows):
     answer, _ = backend
-    bell = trio.Event()
-    reply = await answer(b"3\r\nabc\r\n", bell, b"2\r\nde\r\n0\r\n\r\n")
+    bells = [trio.Event(), trio.Event()]
+    reply = await answer(b"3\r\nabc\r\n", bells[0], b"2\r\nde\r\n", bells[1], b"0\r\n\r\n")
     taken = []
 
     def take(data):
         taken.append(data)
         return False
 
-    assert not await reply.flow(take)
-    bell.set()
-    assert len(flows) == 0
-    assert await reply.flow(take)  # the end came with the piece: there is nothing to go on with
+    for bell in bells:
+        assert not await reply.flow(take)
+        assert len(flows) == 0
+        bell.set()
     assert await reply.flow(take)
     assert taken == [b"abc", b"de"]
+    reply.close()
 
 
 @pytest.mark.parametrize("bad", [b"zz\r\n", b"3\r\nabcX"])
@@ -102,6 +100,7 @@ async def test_broken_framing_is_raised_in_its_exchange_and_nowhere_else(backend
     assert upstream.idle == 0
     assert await other.flow(lambda data: True)
     assert other.complete
+    other.close()
 
 
 async def test_what_take_raises_is_raised_in_its_exchange(backend, flows):
@@ -122,30 +121,26 @@ async def test_a_close_without_an_end_is_no_end(backend, flows):
     reply = await answer(b"1\r\na\r\n", None)
     assert await reply.flow(lambda data: True)
     assert not reply.complete
+    reply.close()
 
 
 async def test_a_reset_is_told(flows, nursery):
-    listener = socket.create_server(("127.0.0.1", 0))
-    upstream = Upstream(Origin("http", "127.0.0.1", listener.getsockname()[1]), flows=flows)
-    servers = []
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    upstream = Upstream(Origin("http", "127.0.0.1", listener.socket.getsockname()[1]), flows=flows)
+    bell = trio.Event()
 
     async def serve():
-        server, _ = await trio.to_thread.run_sync(listener.accept)
-        await trio.to_thread.run_sync(server.recv, 1000)
-        server.sendall(HEAD + b"1\r\na\r\n")
-        servers.append(server)
+        async with await listener.accept() as stream:
+            await stream.receive_some()
+            await stream.send_all(HEAD + b"1\r\na\r\n")
+            await bell.wait()
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset, not an end
 
-    nursery.start_soon(serve)
-    reply = await upstream.request("POST", "/", [], b"{}")
-
-    def take(data):
-        servers[0].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        servers[0].close()  # a reset, not an end
-        return True
-
-    with pytest.raises(BrokenError):
-        await reply.flow(take)
-    listener.close()
+    async with listener:
+        nursery.start_soon(serve)
+        reply = await upstream.request("POST", "/", [], b"{}")
+        with pytest.raises(BrokenError):
+            await reply.flow(lambda data: bell.set() or True)
 
 
 async def test_cancelling_takes_the_socket_out_and_closes_it(backend, flows):
