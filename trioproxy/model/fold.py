@@ -43,6 +43,11 @@ class Response:
     service_tier: str | None = None
 
 
+# Bound once: a member is looked up on its class in Python.
+_MESSAGE: Final = ItemKind.MESSAGE
+_REASONING: Final = ItemKind.REASONING
+
+
 class _Draft:
     """One item in the making. What most items don't have is None until it comes."""
 
@@ -61,9 +66,9 @@ class _Draft:
     def item(self) -> Item:
         opened, text = self.opened, "".join(self.texts)
         item_id = opened.item_id or None
-        if opened.kind is ItemKind.MESSAGE:
+        if opened.kind is _MESSAGE:
             return Message("assistant", self._parts(text), item_id, self.complete)
-        if opened.kind is ItemKind.REASONING:
+        if opened.kind is _REASONING:
             summary = tuple("".join(pieces) for _, pieces in sorted((self.summary or {}).items()))
             return Reasoning(text, summary, self.seal, item_id, self.complete)
         return ToolCall(opened.id, opened.name, text, opened.kind.value, opened.namespace, item_id, self.complete)

@@ -37,6 +37,10 @@ from trioproxy.model.fault import Fault, FaultKind
 from trioproxy.model.items import Seal
 from trioproxy.model.usage import FinishReason, Usage
 
+# Keys of a delta that say something beside its text, when they are not empty.
+_THOUGHTS: Final = frozenset({"reasoning_content", "reasoning", "reasoning_details"})
+SPEAKING: Final = _THOUGHTS | {"refusal", "annotations", "tool_calls", "function_call"}
+_MESSAGE: Final = ItemKind.MESSAGE  # bound once: a member is looked up on its class in Python
 _CUT: Final = (FinishReason.LENGTH, FinishReason.CONTENT_FILTER)
 
 
@@ -55,7 +59,7 @@ class Assembly:
         self.ended = False
         self._thought: int | None = None
         self._details: list[dict[str, Any]] = []  # sealed thoughts of the open reasoning item
-        self._calls = Calls()
+        self._calls: Calls | None = None  # made for the first call
         self._open_calls: list[Call] = []
         self._next = 0
         self._started = False
@@ -89,7 +93,7 @@ class Assembly:
             if not choice.get("index") and not self.ended:
                 usage = usage or read_usage(choice.get("usage"))
                 self._choice(choice, out)
-        if usage is not None and usage != self._usage and not self.ended:
+        if usage is not None and not self.ended and (self._usage is None or usage != self._usage):
             self._usage = usage
             out.append(Metered(usage))
 
@@ -120,14 +124,21 @@ class Assembly:
                 self._finish = reason
 
     def _delta(self, delta: Mapping[str, Any], logprobs: Any, out: list[Event]) -> None:
-        self._read_thought(delta, out)
         content = delta.get("content")
+        others = [key for key, value in delta.items() if value and key in SPEAKING]
+        if not _THOUGHTS.isdisjoint(others):
+            self._read_thought(delta, out)
         if type(content) is list:
             content = self._read_parts(content, out)
         if content:
             if type(content) is not str:
                 raise RemoteProtocolError("a delta's content is no string")
             out.append(TextDelta(self._open_message(out), content, read_logprobs(logprobs) if logprobs else ()))
+        if others:
+            self._read_others(delta, out)
+
+    def _read_others(self, delta: Mapping[str, Any], out: list[Event]) -> None:
+        """What a delta says beside thought and text."""
         if refusal := delta.get("refusal"):
             if type(refusal) is not str:
                 raise RemoteProtocolError("a delta's refusal is no string")
@@ -172,7 +183,7 @@ class Assembly:
     def _open_message(self, out: list[Event]) -> int:
         if self.message is None:
             self._make_room(out)
-            self.message = self._open(ItemKind.MESSAGE, out)
+            self.message = self._open(_MESSAGE, out)
         return self.message
 
     def _open_thought(self, out: list[Event]) -> int:
@@ -217,6 +228,8 @@ class Assembly:
         piece = read_piece(entry)
         if not (piece.id or piece.name or piece.text):
             return
+        if self._calls is None:
+            self._calls = Calls()
         call, new = self._calls.find(piece)
         if new:
             self._make_room(out)
@@ -233,6 +246,7 @@ class Assembly:
             self._send(call, out)
 
     def _open_call(self, call: Call, out: list[Event]) -> None:
+        assert self._calls is not None
         call_id = self._calls.name_id(call, self._next)
         call.id = call.id or call_id
         self._close_message(out)
@@ -264,16 +278,23 @@ class Assembly:
         if self._finish is None and not (lenient and self._next):
             out.append(Failed(Fault(FaultKind.UPSTREAM, "The backend's answer was closed before a finish reason.")))
             return
-        for call in [call for call in self._open_calls if call.index is None]:
-            if not call.name:
-                out.append(Failed(Fault(FaultKind.UPSTREAM, "The backend called a tool without naming it.")))
-                return
-            self._open_call(call, out)
-        reason = read_reason(self._finish or "stop", bool(self._calls.all))
+        if self._open_calls and not self._open_named(out):
+            out.append(Failed(Fault(FaultKind.UPSTREAM, "The backend called a tool without naming it.")))
+            return
+        reason = read_reason(self._finish or "stop", self._calls is not None)
         self._close_all(reason in _CUT, out)
         if not self._started:
             self._start(EMPTY, out)
         out.append(Finished(reason, self.tier))
+
+    def _open_named(self, out: list[Event]) -> bool:
+        """Open the calls that still wait for an id; False when one has not even a name."""
+        for call in list(self._open_calls):
+            if call.index is None:
+                if not call.name:
+                    return False
+                self._open_call(call, out)
+        return True
 
     def _close_all(self, cut: bool, out: list[Event]) -> None:
         """Close what is open. Where the answer was cut it was cut in its last item, unless that is a call with whole arguments."""

@@ -6,24 +6,27 @@ Reading never raises: a backend's odd count or citation is no reason to lose an 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, Final
 
 from trioproxy.model.usage import FinishReason, Usage
 
-_REASONS: Final[Mapping[str, FinishReason]] = MappingProxyType(
-    {
-        "stop": FinishReason.STOP,
-        "length": FinishReason.LENGTH,
-        "max_tokens": FinishReason.LENGTH,
-        "model_length": FinishReason.LENGTH,
-        "tool_calls": FinishReason.TOOL_CALLS,
-        "tool_use": FinishReason.TOOL_CALLS,
-        "function_call": FinishReason.TOOL_CALLS,
-        "content_filter": FinishReason.CONTENT_FILTER,
-        "safety": FinishReason.CONTENT_FILTER,
-    }
-)
+# Bound once: a member is looked up on its class in Python.
+_STOP: Final = FinishReason.STOP
+_TOOL_CALLS: Final = FinishReason.TOOL_CALLS
+_REASONS: Final[Mapping[str, FinishReason]] = {
+    "stop": FinishReason.STOP,
+    "length": FinishReason.LENGTH,
+    "max_tokens": FinishReason.LENGTH,
+    "model_length": FinishReason.LENGTH,
+    "tool_calls": FinishReason.TOOL_CALLS,
+    "tool_use": FinishReason.TOOL_CALLS,
+    "function_call": FinishReason.TOOL_CALLS,
+    "content_filter": FinishReason.CONTENT_FILTER,
+    "safety": FinishReason.CONTENT_FILTER,
+}
+
+
+_BEYOND: Final = 2**53
 
 
 def read_reason(word: str, called: bool) -> FinishReason:
@@ -31,9 +34,9 @@ def read_reason(word: str, called: bool) -> FinishReason:
 
     An unknown word is an end like any other. Some servers say `stop` after calls, and a few say `tool_calls` after none.
     """
-    reason = _REASONS.get(word.lower(), FinishReason.STOP)
-    if reason in (FinishReason.STOP, FinishReason.TOOL_CALLS):
-        return FinishReason.TOOL_CALLS if called else FinishReason.STOP
+    reason = _REASONS.get(word) or _REASONS.get(word.lower(), _STOP)
+    if reason is _STOP or reason is _TOOL_CALLS:
+        return _TOOL_CALLS if called else _STOP
     return reason
 
 
@@ -41,28 +44,23 @@ def read_usage(doc: Any) -> Usage | None:
     """Token counts from a `usage` object; None where there is none, or where it is empty of the two that matter."""
     if type(doc) is not dict or ("prompt_tokens" not in doc and "completion_tokens" not in doc):
         return None
-    prompt, completion = _details(doc, "prompt_tokens_details"), _details(doc, "completion_tokens_details")
-    given, output = _count(doc, "prompt_tokens"), _count(doc, "completion_tokens")
-    reasoning = _count(completion, "reasoning_tokens")
+    given, output, total = whole(doc.get("prompt_tokens")), whole(doc.get("completion_tokens")), doc.get("total_tokens")
+    cached = written = reasoning = 0
+    if type(details := doc.get("prompt_tokens_details")) is dict:
+        cached, written = whole(details.get("cached_tokens")), whole(details.get("cache_write_tokens"))
+    if type(details := doc.get("completion_tokens_details")) is dict:
+        reasoning = whole(details.get("reasoning_tokens"))
     # Some count thought beside the output, not in it: their total gives them away.
-    if reasoning and _count(doc, "total_tokens") == given + output + reasoning:
+    if reasoning and whole(total) == given + output + reasoning:
         output += reasoning
-    cached = _count(prompt, "cached_tokens") or _count(doc, "prompt_cache_hit_tokens")
-    return Usage(given, output, cached, _count(prompt, "cache_write_tokens"), reasoning)
-
-
-def _details(doc: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = doc.get(key)
-    return value if type(value) is dict else {}
-
-
-def _count(doc: Mapping[str, Any], key: str) -> int:
-    return whole(doc.get(key))
+    return Usage(given, output, cached or whole(doc.get("prompt_cache_hit_tokens")), written, reasoning)
 
 
 def whole(value: Any) -> int:
     """A count or a time as a whole number; 0 for what is none."""
-    return int(value) if type(value) in (int, float) and 0 < value < 2**53 else 0
+    if type(value) is int or type(value) is float:
+        return int(value) if 0 < value < _BEYOND else 0
+    return 0
 
 
 def write_usage(usage: Usage | None) -> dict[str, Any]:

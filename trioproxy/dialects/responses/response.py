@@ -24,8 +24,9 @@ from trioproxy.framing.json import BadJson, loads
 from trioproxy.model.events import Event, Failed, ItemKind, Started
 from trioproxy.model.fault import Fault, FaultKind
 from trioproxy.model.fold import Response
-from trioproxy.model.items import ForeignItem, Item, Message, Reasoning, Refusal, Text, ToolCall
+from trioproxy.model.items import ForeignItem, Message, Reasoning, Refusal, Text, ToolCall
 
+_MESSAGE: Final = ItemKind.MESSAGE  # bound once: a member is looked up on its class in Python
 _UNFINISHED = ("queued", "in_progress")
 
 
@@ -65,24 +66,19 @@ def write_response(response: Response, setting: Setting) -> bytes:
     shell, declared = Shell(setting), Declared(setting.doc)
     shell.model = response.model or setting.model
     known = [item for item in response.items if type(item) is not ForeignItem or item.dialect == DIALECT]
+    finish = response.finish if response.fault is None else None
     items = []
     for place, item in enumerate(known):
-        status = _status(item, response, last=place == len(known) - 1)
+        # Only the last item of an answer that ended by itself may be incomplete; a fault cuts whatever was open.
+        cut = not getattr(item, "complete", True) if finish is None else finish in CUT and place == len(known) - 1
         write = _WRITERS.get(type(item))
         if write is None:
             raise TypeError(f"a model does not say a {type(item).__name__}")
-        items.append(write(item, status, setting.id, place, declared))
-    if response.finish is not None and response.fault is None:
-        return shell.ended(response.finish, items, response.usage, response.service_tier)[1]
+        items.append(write(item, "incomplete" if cut else "completed", setting.id, place, declared))
+    if finish is not None:
+        return shell.ended(finish, items, response.usage, response.service_tier)[1]
     fault = response.fault or Fault(FaultKind.UPSTREAM, "The backend closed the stream before the response was complete.")
     return shell.failed(fault, items, response.usage)
-
-
-def _status(item: Item, response: Response, last: bool) -> str:
-    """Only the last item of an answer that ended by itself may be incomplete; a fault cuts whatever was open."""
-    if response.finish is not None and response.fault is None:
-        return "incomplete" if last and response.finish in CUT else "completed"
-    return "completed" if getattr(item, "complete", True) else "incomplete"
 
 
 def _write_message(item: Message, status: str, id: str, place: int, declared: Declared) -> bytes:
@@ -92,7 +88,7 @@ def _write_message(item: Message, status: str, id: str, place: int, declared: De
             parts.append(text_part(orjson.dumps(part.text), _list(part.annotations), _list(part.logprobs)))
         elif type(part) is Refusal and part.text:
             parts.append(b'{"type":"refusal","refusal":%b}' % orjson.dumps(part.text))
-    return message_bytes(item_id(ItemKind.MESSAGE, id, place), status, parts)
+    return message_bytes(item_id(_MESSAGE, id, place), status, parts)
 
 
 def _list(docs: Sequence[Mapping[str, Any]]) -> bytes:
