@@ -6,6 +6,7 @@ replaces one that works. Rule 3: a stop is asked for once; asking again by SIGTE
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shlex
@@ -45,6 +46,15 @@ def run(config: Config, read: Callable[[], Config]) -> None:
     """
     if not trio.run(Serving(config, read).run):
         raise click.exceptions.Exit(INTERRUPTED)
+
+
+def _spare_the_collector() -> None:
+    """Tell the garbage collector what a server knows: what is here now stays, and objects come and go by the hundred without cycles.
+
+    With the default thresholds, 64 exchanges in flight set it off at every tenth request, to find nothing: 5 % of the CPU of a small one.
+    """
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 @attrs.define(eq=False)
@@ -99,6 +109,7 @@ class Serving:
         for warning in self.config.warnings:
             self._tell(f"warning: {warning}")
         self._tell(hint(urls[0], gateway))
+        _spare_the_collector()
         if self.config.path is not None:
             nursery.start_soon(self._watch, self.config.path, gateway)
 
