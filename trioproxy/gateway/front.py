@@ -7,6 +7,7 @@ a client sends but its parsed body travels on.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import unquote
 
@@ -18,7 +19,7 @@ from trioproxy.gateway.clients import Client
 from trioproxy.gateway.cors import Cors
 from trioproxy.model.fault import Fault, FaultKind
 from trioproxy.relay.call import Call
-from trioproxy.relay.exchange import exchange
+from trioproxy.relay.exchange import answer
 from trioproxy.relay.line import JSON_FIELDS, Fields, HttpLine, fault_fields
 from trioproxy.routing import ModelInfo
 from trioproxy.wire.connection import Connection
@@ -90,16 +91,16 @@ class Front:
         except FaultError as exc:
             return exc.fault
         size = len(call.raw)
+        fields = (*fields, (b"x-request-id", b"req_" + call.id.encode("ascii")))
+        line = HttpLine(connection, call, fields, house.limits.frame, unary_beat=house.keepalive.unary, debug=house.debug)
         self.active += 1
         self.held += size
-        try:
-            fields = (*fields, (b"x-request-id", b"req_" + call.id.encode("ascii")))
-            line = HttpLine(connection, call, fields, house.limits.frame, unary_beat=house.keepalive.unary, debug=house.debug)
-            await exchange(call, connection, line, house)
-        finally:
-            self.active -= 1
-            self.held -= size
+        await answer(call, connection, line, house, partial(self._done, size))
         return None
+
+    def _done(self, size: int) -> None:
+        self.active -= 1
+        self.held -= size
 
     def _room(self, head: Head) -> Fault | None:
         """Why this request may not even be read, or None."""

@@ -14,7 +14,6 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from math import inf
 from typing import Final
 
 import attrs
@@ -40,7 +39,7 @@ from trioproxy.pool.pool import Pool
 from trioproxy.relay.asked import AskedLine
 from trioproxy.relay.backend import Backend
 from trioproxy.relay.call import Call
-from trioproxy.relay.exchange import run
+from trioproxy.relay.exchange import ask
 from trioproxy.relay.house import House
 from trioproxy.relay.metronome import Metronome
 from trioproxy.relay.refresh import Refresher
@@ -249,15 +248,14 @@ class Gateway:
 
         Leaving the context early cancels the backend's call.
         """
-        house, now, done = self.house, trio.current_time(), trio.Event()
-        tether = Tether(now + (house.limits.total_s or inf))
+        house, tether, done = self.house, Tether(), trio.Event()
         call = Call(None, b"", {}, request.model, True, self.fresh_id(), int(house.wall()), "in-process", request=attrs.evolve(request, stream=True))
         send, receive = trio.open_memory_channel[list[Event]](1)
 
         async def asked() -> None:
             try:
                 with send:
-                    await run(call, AskedLine(send, house.limits.frame), house, tether, now)
+                    await ask(call, AskedLine(send, house.limits.frame), house, tether)
             except Exception:  # an edge: one reader's bug is not the end of the house
                 LOG.exception("a request asked in process failed")
             finally:

@@ -1,18 +1,20 @@
 """One exchange, top to bottom: start reading here.
 
-    tether   one cancel scope at a time; the sentry and the metronome hold the other end
+    tether   holds the scope that the exchange runs in; the sentry and the metronome hold the other end
     laps     lease → attempt → settle, until the answer is told or no other try is allowed   (`laps`)
     ending   a fault that nobody has told the client yet is told in the way the stage allows
     record   whatever happened, observers hear of it once
 
-An exchange owns no task. Whoever calls it waits for it.
+An exchange owns neither task nor scope: whoever calls it waits for it, and lends it the scope that the wait is in.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
+import attrs
 import trio
 
 from trioproxy.observe.record import Record
@@ -23,6 +25,7 @@ from trioproxy.relay.line import HttpLine
 from trioproxy.relay.outlet import Line, Outlet
 from trioproxy.relay.tether import Tether
 from trioproxy.wire.connection import Connection
+from trioproxy.wire.sentry import Watch
 
 T = TypeVar("T")
 
@@ -31,33 +34,101 @@ class ReadingLine(Line[T], Reader[T], Protocol[T]):
     """A line that also knows how its reader wants the answer."""
 
 
-async def exchange(call: Call, connection: Connection, line: HttpLine, house: House) -> Record:
-    """Answer one call on a connection. Returns when the client has its last byte, or is gone."""
+@attrs.define(eq=False)
+class Exchange(Generic[T]):
+    """One call on its way: `begin`, `run` (again after each interruption), `end`."""
+
+    house: House
+    line: ReadingLine[T]
+    tether: Tether
+    record: Record
+    outlet: Outlet[T]
+    laps: Laps[T]
+
+    @classmethod
+    def begin(cls, call: Call, line: ReadingLine[T], house: House, tether: Tether, now: float) -> Exchange[T]:
+        """Sign on with the house's clock."""
+        dialect = call.dialect.name if call.dialect is not None else "in-process"
+        record = Record(call.id, dialect, call.model, call.stream, now, client=call.client, peer=call.peer, bytes_in=len(call.raw))
+        outlet: Outlet[T] = Outlet(line, tether, record, house.limits, house.keepalive)
+        laps = Laps(call, line, outlet, house, record)
+        laps.prepare()
+        house.metronome.add(outlet, now)
+        return cls(house, line, tether, record, outlet, laps)
+
+    async def run(self, now: float) -> None:
+        """Answer, in the scope that the tether holds."""
+        try:
+            await self.laps.run(now)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.tether.cancel("client disconnected")  # a write found out before the sentry did
+
+    def end(self) -> None:
+        """Sign off, and tell the observers. Synchronous: nothing can come between."""
+        self.house.metronome.discard(self.outlet)
+        self.record.ended = trio.current_time()
+        self.record.bytes_out = self.line.sent
+        for observer in self.house.observers:
+            observer(self.record)
+
+
+async def ask(call: Call, line: ReadingLine[T], house: House, tether: Tether) -> None:
+    """Answer one call in scopes of its own."""
+    now = trio.current_time()
+    tether.deadline = now + (house.limits.total_s or inf)
+    one = Exchange.begin(call, line, house, tether, now)
+    try:
+        while True:
+            with trio.CancelScope() as scope:
+                tether.hold(scope)
+                await one.run(now)
+            if not scope.cancelled_caught:
+                return
+            now = trio.current_time()
+            one.laps.interrupted()
+    finally:
+        one.end()
+
+
+async def answer(call: Call, connection: Connection, line: HttpLine, house: House, done: Callable[[], None]) -> None:
+    """Answer one call on a connection, in the connection's scope. `done` is called at the end, whatever that is."""
     now = trio.current_time()
     tether = Tether(now + (house.limits.total_s or inf))
-    with house.sentry.watching(connection.transport, tether):
-        record = await run(call, line, house, tether, now)
-    if tether.gone is not None:
-        connection.keep_alive = False
-        connection.transport.close()
-    return record
+    watch = house.sentry.watching(connection.transport, tether)
+    await _Served(Exchange.begin(call, line, house, tether, now), connection, watch, done).start(now)
 
 
-async def run(call: Call, line: ReadingLine[T], house: House, tether: Tether, now: float) -> Record:
-    """Answer one call on any line; see `exchange`."""
-    record = Record(
-        call.id, call.dialect.name if call.dialect else "in-process", call.model, call.stream, now, client=call.client, peer=call.peer, bytes_in=len(call.raw)
-    )
-    outlet: Outlet[T] = Outlet(line, tether, record, house.limits, house.keepalive)
-    house.metronome.add(outlet, now)
-    try:
-        await Laps(call, line, outlet, house, record).run()
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
-        tether.cancel("client disconnected")  # a write found out before the sentry did
-    finally:
-        house.metronome.discard(outlet)
-        record.ended = trio.current_time()
-        record.bytes_out = line.sent
-        for observer in house.observers:
-            observer(record)
-    return record
+@attrs.define(eq=False)
+class _Served:
+    """An exchange on a connection: what is unfinished there when its scope is cancelled."""
+
+    one: Exchange[bytes]
+    connection: Connection
+    watch: Watch
+    done: Callable[[], None]
+
+    async def start(self, now: float) -> None:
+        self.connection.unfinished = self
+        self.watch.__enter__()  # left in `drop`, which comes whatever happens: the watch outlives the scope, and so this frame
+        await self._run(now)
+
+    async def go_on(self) -> None:
+        """See `wire.connection.Unfinished`."""
+        self.one.laps.interrupted()
+        await self._run(trio.current_time())
+
+    async def _run(self, now: float) -> None:
+        tether = self.one.tether
+        tether.hold(self.connection.scope)
+        await self.one.run(now)
+        self.drop()
+        if tether.gone is not None:
+            self.connection.keep_alive = False
+            self.connection.transport.close()
+
+    def drop(self) -> None:
+        """See `wire.connection.Unfinished`."""
+        self.connection.unfinished = None
+        self.watch.__exit__(None, None, None)
+        self.one.end()
+        self.done()

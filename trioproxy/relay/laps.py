@@ -23,7 +23,6 @@ from trioproxy.relay.attempt import Attempt
 from trioproxy.relay.call import Call
 from trioproxy.relay.house import House, Reader
 from trioproxy.relay.outlet import Outlet
-from trioproxy.relay.tether import Tether
 
 T = TypeVar("T")
 OPEN_TO_RETRY = (Stage.HELD, Stage.OPEN)
@@ -48,26 +47,29 @@ class Laps(Generic[T]):
     _fault: Fault | None = attrs.field(default=None, init=False)
     _over: bool = attrs.field(default=False, init=False)
 
-    async def run(self) -> None:
-        """Go round until the answer was told, or a fault is."""
+    def prepare(self) -> None:
+        """Find out where the model is served."""
         found = self.house.plan.candidates(self.call.model)
         if found is None:
             self._end(Fault(FaultKind.NOT_FOUND, f"the model {self.call.model!r} does not exist", code="model_not_found", param="model"))
         else:
             self._candidates = found
             self.house.budget.called(self.record.started)
-        tether, now = self.outlet.tether, self.record.started
-        while not self._over:
-            with tether.lap() as scope:
-                await self._lap(now)
-            now = trio.current_time()
-            if scope.cancelled_caught:
-                self._cut_short(tether)
-        if self._fault is not None and tether.gone is None:
-            await self._tell(self._fault)
 
-    def _cut_short(self, tether: Tether) -> None:
-        """The lap ended from outside. What a verdict meant for the lease was settled on the way out."""
+    async def run(self, now: float) -> None:
+        """Go round until the answer was told, or a fault is. When this is cancelled by the tether, call `interrupted`, and then this again."""
+        tether = self.outlet.tether
+        while not self._over:
+            tether.renew()
+            await self._lap(now)
+            now = trio.current_time()
+        if self._fault is not None and tether.gone is None:
+            fault, self._fault = self._fault, None
+            await self._tell(fault)
+
+    def interrupted(self) -> None:
+        """The lap was ended from outside. What a verdict meant for the lease was settled on the way out."""
+        tether = self.outlet.tether
         verdict = tether.verdict
         if tether.gone is not None or verdict is None:
             self._over = True

@@ -1,7 +1,8 @@
 """What may end an exchange, or one lap of it, from outside.
 
-An exchange goes round in laps: wait for a lease, attempt, settle. One cancel scope is open at a time, that of the lap. The sentry and a client that
-takes nothing end the exchange (`cancel`); the metronome ends the lap with a verdict on the attempt (`expire`), after which another lap may follow.
+An exchange goes round in laps: wait for a lease, attempt, settle. It runs in a cancel scope that somebody else has opened (a connection, say) and is held by
+it. The sentry and a client that takes nothing end the exchange (`cancel`); the metronome ends the lap with a verdict on the attempt (`expire`). Either way
+the scope is cancelled and left; whoever opened it opens another, and the exchange goes on there: with another lap, or with its ending.
 """
 
 from __future__ import annotations
@@ -37,14 +38,16 @@ class Tether:
         self.final = False
         self._scope: trio.CancelScope | None = None
 
-    def lap(self) -> trio.CancelScope:
-        """The scope of the next lap; it is born cancelled when the client is gone already."""
-        self._scope = scope = trio.CancelScope()
-        self.verdict = None
-        self.due = inf
+    def hold(self, scope: trio.CancelScope) -> None:
+        """From now on, this is the scope that the exchange runs in; it is cancelled at once when the client is gone already."""
+        self._scope = scope
         if self.gone is not None:
             scope.cancel(reason=self.gone)
-        return scope
+
+    def renew(self) -> None:
+        """A new lap: what was said about the last one is over."""
+        self.verdict = None
+        self.due = inf
 
     def expect(self, due: float, late: Callable[[], Outcome]) -> None:
         """From now until the next call of this, be done by `due`."""

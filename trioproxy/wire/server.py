@@ -77,10 +77,13 @@ class Server:
         """Serve a connection until it is closed or parked. `ready`: bytes are waiting; `eager`: this client asks again quickly."""
         self.running += 1
         parked = False
+        connection = Connection(transport, self._limits, self._sentry, parks=self._parks, ready=ready, eager=eager)
         try:
-            parked = await self._run(Connection(transport, self._limits, self._sentry, parks=self._parks, ready=ready, eager=eager))
+            parked = await self._run(connection)
         finally:
             self.running -= 1
+            if connection.unfinished is not None:
+                connection.unfinished.drop()
             if not parked:
                 self._sentry.forget(transport)
                 transport.close()
@@ -97,6 +100,10 @@ class Server:
         fallen = False
         try:
             while await self._cycle(connection):
+                if connection.unfinished is not None:
+                    continue
+                if not connection.keep_alive:
+                    return False
                 if not connection.buffered and connection.parks and not self._sentry.closing:
                     self._sentry.park(connection.transport, self._resume)
                     return True
@@ -115,13 +122,16 @@ class Server:
         """Request after request, in a fresh scope.
 
         Returns:
-            True when the connection is idle (its scope was cancelled while it rested, or it is to be parked), False when it is to be closed.
+            True when the connection is idle (its scope was cancelled while it rested, or it is to be parked) or its work was interrupted; False when it is
+            to be closed.
         """
+        work = connection.unfinished
         with trio.CancelScope() as scope:
             connection.scope = scope
             try:
-                while await connection.next_head() is not None:
-                    await self._handler(connection)
+                while work is not None or await connection.next_head() is not None:
+                    await (self._handler(connection) if work is None else work.go_on())
+                    work = None
                     if not connection.spent:
                         await connection.finish_request()
                         if not connection.keep_alive:
