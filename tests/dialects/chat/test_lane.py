@@ -53,6 +53,8 @@ CHUNKS = st.one_of(
             text("a").replace(b'"a"', b'"\xed\xa0\x80"'),
             text("a").replace(b"\n\n", b"\r\n\r\n"),
             text("a").replace(b'"a"', b'"a","content":"b"'),
+            text("a").replace(b'"a"', b'"a\nb"'),
+            text("a").replace(b'"a"', b'"a\n"'),
             b"event: error\n" + text("a"),
         ]
     ),

@@ -55,12 +55,16 @@ class Stretch:
 
 
 class Draft:
-    """What all open items have in common. `place` is the item's output index, `index` that of its events."""
+    """What all open items have in common. `place` is the item's output index, `index` that of its events.
+
+    `flow` is where more text can be written at once, without `take`: that of an open text part, else None.
+    """
 
     def __init__(self, pen: Pen, index: int, place: int, id: str) -> None:
         self.index = index
         self.place = place
         self.id = id
+        self.flow: Stretch | None = None
         self._pen = pen
         self._where = b',"item_id":"%b","output_index":%d' % (id.encode(), place)
 
@@ -138,6 +142,7 @@ class MessageDraft(Draft):
             )
         self._pen.write(b"response.content_part.added", self._spot() + b',"part":' + part)
         self._stretch = stretch
+        self.flow = None if refusing else stretch
         return stretch
 
     def _spot(self) -> bytes:
@@ -151,7 +156,7 @@ class MessageDraft(Draft):
 
     def close(self) -> None:
         """End the open part."""
-        stretch, self._stretch = self._stretch, None
+        stretch, self._stretch, self.flow = self._stretch, None, None
         if stretch is None:
             return
         spot, text = self._spot(), stretch.text

@@ -24,7 +24,7 @@ from trioproxy.dialects.responses.faults import error_event
 from trioproxy.dialects.responses.names import Declared
 from trioproxy.dialects.responses.seals import DIALECT
 from trioproxy.dialects.responses.shell import Shell
-from trioproxy.model.events import Event, Failed, Finished, Foreign, ItemClosed, ItemKind, ItemOpened, Metered, Started
+from trioproxy.model.events import Event, Failed, Finished, Foreign, ItemClosed, ItemKind, ItemOpened, Metered, Started, TextDelta
 from trioproxy.model.sequence import Sequencer
 from trioproxy.model.usage import FinishReason, Usage
 
@@ -59,21 +59,22 @@ class Encoder:
 
     def encode(self, events: list[Event]) -> bytes:
         """Render `events`; whole frames only, b"" after the end."""
-        handlers, pen = _HANDLERS, self._pen
+        pen, handler_of = self._pen, _HANDLERS.get
         for event in events:
+            draft = self._draft
             if self._ended:
                 break
-            draft = self._draft
-            handler = handlers.get(event.__class__)
             if self._sequencer is not None:
                 self._resequence(event)
-            elif handler is not None:
+            elif type(event) is TextDelta and draft is not None and draft.flow is not None and draft.index == event.index and event.text and not event.logprobs:
+                draft.flow.write(pen, event.text)  # nearly all there is
+            elif (handler := handler_of(type(event))) is not None:
                 handler(self, event)
             elif draft is not None and draft.index == event.index:  # type: ignore[union-attr]
                 draft.take(event)
-        out = b"".join(pen.out)
+        data = b"".join(pen.out)
         pen.out.clear()
-        return out
+        return data
 
     def _resequence(self, event: Event) -> None:
         sequencer = self._sequencer
