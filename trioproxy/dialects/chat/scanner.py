@@ -1,8 +1,7 @@
 """Looks at a pass-through stream without touching it.
 
 Until the model has said something every frame is read, for an error in a 200 must still be found in time. After that only frames with a mark are: a finish
-reason, usage, an error, the end. The marks are searched in whole batches, and from behind, which CPython does in half the time: it looks for a mark's
-rarer first letters (0.03 µs a frame and mark, not 0.08).
+reason, usage, an error, the end. The marks are searched in whole batches.
 
 Rule 1: marks are searched in the spelling that the first frames use; a backend that spells its JSON in neither of the two usual ways is read in full.
 """
@@ -17,7 +16,7 @@ from trioproxy.dialects.chat.assembly import Assembly
 from trioproxy.dialects.chat.facts import read_usage
 from trioproxy.dialects.chat.faults import error_frame, read_error
 from trioproxy.errors import RemoteProtocolError
-from trioproxy.framing.sse import Frames
+from trioproxy.framing.sse import Frames, after_frame, marked
 from trioproxy.model.events import SUBSTANCE, Event
 from trioproxy.model.fault import Fault
 from trioproxy.model.usage import Usage
@@ -50,11 +49,19 @@ class ChatScanner:
         Raises:
             RemoteProtocolError: a frame that had to be read is not JSON.
         """
-        if self.spoken and self._marks:
-            usual, usage, error, done = self._marks
-            find = data.rfind
-            if find(usual) < 0 and find(usage) < 0 and find(done) < 0 and find(error) < 0:
+        start = 0
+        while start < len(data):
+            if self.spoken and self._marks:
+                at = marked(data, start, self._marks)
+                if at >= 0:
+                    self._read(data[at:])
                 return
+            # One frame at a time until there is no need to read any more: a batch may hold the whole stream.
+            end = after_frame(data, start)
+            self._read(data[start:end])
+            start = end
+
+    def _read(self, data: bytes) -> None:
         for name, payload in self._frames.feed(data):
             self._frame(name, payload)
 

@@ -17,7 +17,7 @@ from trioproxy.dialects.responses.faults import error_event, failed_error, read_
 from trioproxy.dialects.responses.shell import Shell
 from trioproxy.errors import RemoteProtocolError
 from trioproxy.framing.json import BadJson, loads
-from trioproxy.framing.sse import Frames
+from trioproxy.framing.sse import Frames, after_frame, marked
 from trioproxy.model.fault import Fault, FaultKind
 from trioproxy.model.usage import Usage
 
@@ -33,6 +33,9 @@ _PROVISIONAL: Final = frozenset(
 )
 _ENDS: Final = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _CLEAN: Final = frozenset({"response.completed", "response.incomplete"})
+# A quotation mark inside a JSON string is escaped, so these are keys or whole values, never words of the model. Only the events that begin and end an
+# answer have a `response`.
+_MARKS: Final = (b'"response"', b'"error"')
 # For a stream that broke before it told an id: the shape must be whole all the same.
 _NOBODY: Final = Setting("0" * 32, 0, "", {})
 
@@ -59,11 +62,21 @@ class Scanner:
         """
         if data[:1] != b":" or b"data:" in data:
             self._last = data
-        # A quotation mark inside a JSON string is escaped, so these are keys or whole values, never words of the model. Only the events that begin and end
-        # an answer have a `response`. Searching from behind takes half the time: CPython then looks for a key's first letters, not for its last.
-        if not self.spoken or data.rfind(b'"response"') >= 0 or data.rfind(b'"error"') >= 0 or self.fault is not None:
-            for name, frame in self._frames.feed(data):
-                self._look(name, frame)
+        start = 0
+        while start < len(data):
+            if self.spoken and self.fault is None:
+                at = marked(data, start, _MARKS)
+                if at >= 0:
+                    self._read(data[at:])
+                return
+            # One frame at a time until there is no need to read any more: a batch may hold the whole stream.
+            end = after_frame(data, start)
+            self._read(data[start:end])
+            start = end
+
+    def _read(self, data: bytes) -> None:
+        for name, frame in self._frames.feed(data):
+            self._look(name, frame)
 
     def _look(self, name: bytes, data: bytes) -> None:
         if data == b"[DONE]":
