@@ -38,10 +38,9 @@ from trioproxy.model.items import Seal
 from trioproxy.model.usage import FinishReason, Usage
 
 # Keys of a delta that say something beside its text, when they are not empty.
-_THOUGHTS: Final = frozenset({"reasoning_content", "reasoning", "reasoning_details"})
-SPEAKING: Final = _THOUGHTS | {"refusal", "annotations", "tool_calls", "function_call"}
+SPEAKING: Final = frozenset({"reasoning_content", "reasoning", "reasoning_details", "refusal", "annotations", "tool_calls", "function_call"})
 _MESSAGE: Final = ItemKind.MESSAGE  # bound once: a member is looked up on its class in Python
-_CUT: Final = (FinishReason.LENGTH, FinishReason.CONTENT_FILTER)
+CUT: Final = (FinishReason.LENGTH, FinishReason.CONTENT_FILTER)
 
 
 class Assembly:
@@ -99,8 +98,7 @@ class Assembly:
 
     def _start(self, doc: Mapping[str, Any], out: list[Event]) -> None:
         self._started = True
-        name, model = doc.get("id"), doc.get("model")
-        out.append(Started(name if type(name) is str else "", model if type(model) is str else "", whole(doc.get("created"))))
+        out.append(read_start(doc))
 
     def _fail(self, error: Any, out: list[Event]) -> None:
         self.ended = True
@@ -125,8 +123,11 @@ class Assembly:
 
     def _delta(self, delta: Mapping[str, Any], logprobs: Any, out: list[Event]) -> None:
         content = delta.get("content")
-        others = [key for key, value in delta.items() if value and key in SPEAKING]
-        if not _THOUGHTS.isdisjoint(others):
+        others = False
+        for key, value in delta.items():
+            if value and key in SPEAKING:
+                others = True
+        if others:
             self._read_thought(delta, out)
         if type(content) is list:
             content = self._read_parts(content, out)
@@ -202,8 +203,10 @@ class Assembly:
 
     def _make_room(self, out: list[Event]) -> None:
         """Another item is about to open: close what is whole. A call that waits for its id has waited in vain."""
-        self._close_message(out)
-        self._close_thought(out)
+        if self.message is not None:
+            self._close_message(out)
+        if self._thought is not None:
+            self._close_thought(out)
         for call in list(self._open_calls):
             if call.index is None and call.name:
                 self._open_call(call, out)
@@ -282,7 +285,7 @@ class Assembly:
             out.append(Failed(Fault(FaultKind.UPSTREAM, "The backend called a tool without naming it.")))
             return
         reason = read_reason(self._finish or "stop", self._calls is not None)
-        self._close_all(reason in _CUT, out)
+        self._close_all(reason in CUT, out)
         if not self._started:
             self._start(EMPTY, out)
         out.append(Finished(reason, self.tier))
@@ -303,6 +306,12 @@ class Assembly:
             self._close_call(call, out, not cut or call.index != last or call.complete)
         self._close_message(out, not cut or self.message != last)
         self._close_thought(out, not cut or self._thought != last)
+
+
+def read_start(doc: Mapping[str, Any]) -> Started:
+    """How the backend calls the answer of which `doc` is the first chunk, or the whole."""
+    name, model = doc.get("id"), doc.get("model")
+    return Started(name if type(name) is str else "", model if type(model) is str else "", whole(doc.get("created")))
 
 
 def _said(part: Any) -> str:

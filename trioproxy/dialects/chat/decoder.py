@@ -16,7 +16,7 @@ from typing import Any, Final
 import orjson
 
 from trioproxy.dialects.base import NO_QUIRKS
-from trioproxy.dialects.chat.assembly import Assembly
+from trioproxy.dialects.chat.assembly import SPEAKING, Assembly
 from trioproxy.dialects.openai_errors import read_error
 from trioproxy.errors import RemoteProtocolError
 from trioproxy.framing.sse import Frames
@@ -78,7 +78,8 @@ class ChatDecoder:
         if last < first or not data.endswith(self._tail) or len(data) > self._limit or self._frames.pending:
             return None
         # From behind, because CPython compares long strings sooner that way; all texts are looked at and decoded at once.
-        pieces = data[first:last].rsplit(self._join)
+        body = data[first:last]
+        pieces = body.rsplit(self._join) if len(body) > len(self._join) else [body]
         texts = b"\n".join(pieces)
         if not _PLAIN.fullmatch(texts) or texts.count(b"\n") != len(pieces) - 1:
             return None
@@ -148,10 +149,6 @@ class ChatDecoder:
         return out
 
 
-# Keys of a delta that would say something beside its content.
-_SPEAKING: Final = ("reasoning_content", "reasoning", "reasoning_details", "refusal", "annotations", "tool_calls", "function_call")
-
-
 def _only_text(doc: Any, tier: str | None) -> str | None:
     """The text of a chunk that says nothing but text, else None. The commonest chunk by far, so it is looked at first; `tier` is the one said before."""
     try:
@@ -160,7 +157,7 @@ def _only_text(doc: Any, tier: str | None) -> str | None:
         text = delta["content"]
         if (
             type(text) is str
-            and (len(delta) == 1 or not any(map(delta.get, _SPEAKING)))
+            and (len(delta) == 1 or not any(map(delta.get, SPEAKING)))
             and choice.get("finish_reason") is None
             and not choice.get("index")
             and not choice.get("logprobs")
