@@ -16,6 +16,7 @@ from trioproxy.model.fault import Fault
 from trioproxy.model.fold import Response
 from trioproxy.model.request import Request
 from trioproxy.model.usage import Usage
+from trioproxy.model.value import value
 
 Headers: TypeAlias = Mapping[bytes, bytes]  # names in lower case; a repeated field holds its last value
 NO_QUIRKS: Final[frozenset[str]] = frozenset()
@@ -29,7 +30,7 @@ class Face:
     path: str
 
 
-@attrs.frozen
+@value
 class Setting:
     """What an encoder must know beyond the events.
 
@@ -48,7 +49,7 @@ class Setting:
     losses: tuple[str, ...] = ()
 
 
-@attrs.frozen
+@value
 class Written:
     """A request as the bytes a backend is sent, and what could not be carried over (`store`, `input[2].content[0].detail` …)."""
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import attrs
-
 from trioproxy.model.events import (
     Annotated,
     ArgumentsDelta,
@@ -27,9 +25,10 @@ from trioproxy.model.events import (
 from trioproxy.model.fault import Fault
 from trioproxy.model.items import ForeignItem, Item, Message, Part, Reasoning, Refusal, Seal, Text, ToolCall
 from trioproxy.model.usage import FinishReason, Usage
+from trioproxy.model.value import value
 
 
-@attrs.frozen
+@value
 class Response:
     """A whole answer. Exactly one of `finish` and `fault` is set; with a fault, `items` is what had been said."""
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-import attrs
+from trioproxy.model.value import value
 
 
-@attrs.frozen
+@value
 class Text:
     """Text of any role. `annotations` and `logprobs` are in the Responses shape (flat citations, `bytes` lists)."""
 
@@ -21,7 +21,7 @@ class Text:
     logprobs: tuple[Mapping[str, Any], ...] = ()
 
 
-@attrs.frozen
+@value
 class Image:
     """A picture: `url` (http, https or a data URL) or a `file_id` of the backend's own."""
 
@@ -30,7 +30,7 @@ class Image:
     detail: str | None = None
 
 
-@attrs.frozen
+@value
 class File:
     """A document: `data` (a data URL or bare base64), `url`, or a `file_id` of the backend's own."""
 
@@ -40,7 +40,7 @@ class File:
     filename: str | None = None
 
 
-@attrs.frozen
+@value
 class Audio:
     """Sound as base64 in `data`; `format` is `wav`, `mp3` …"""
 
@@ -48,14 +48,14 @@ class Audio:
     format: str
 
 
-@attrs.frozen
+@value
 class Refusal:
     """The model's own words for why it won't answer."""
 
     text: str
 
 
-@attrs.frozen
+@value
 class ForeignPart:
     """A part only `dialect` understands, kept as it came."""
 
@@ -66,7 +66,7 @@ class ForeignPart:
 Part: TypeAlias = Text | Image | File | Audio | Refusal | ForeignPart
 
 
-@attrs.frozen
+@value
 class Seal:
     """A signature or encrypted thought. Only its own dialect may send it back."""
 
@@ -74,7 +74,7 @@ class Seal:
     blob: str
 
 
-@attrs.frozen
+@value
 class Message:
     """One turn. `role` is `user`, `assistant`, `system` or `developer`; `complete` is False where the answer was cut."""
 
@@ -84,7 +84,7 @@ class Message:
     complete: bool = True
 
 
-@attrs.frozen
+@value
 class ToolCall:
     """The model asks for a tool.
 
@@ -104,7 +104,7 @@ class ToolCall:
     complete: bool = True
 
 
-@attrs.frozen
+@value
 class ToolResult:
     """What the tool answered to call `call_id`."""
 
@@ -114,7 +114,7 @@ class ToolResult:
     kind: str = "function"
 
 
-@attrs.frozen
+@value
 class Reasoning:
     """Thought before an answer: raw `text`, `summary` paragraphs, and the `seal` that brings it back to its vendor."""
 
@@ -125,7 +125,7 @@ class Reasoning:
     complete: bool = True
 
 
-@attrs.frozen
+@value
 class ForeignItem:
     """An item only `dialect` understands (a hosted tool's call, say), kept as it came."""
 

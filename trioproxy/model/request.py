@@ -10,14 +10,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-import attrs
-
 from trioproxy.model.items import Item, Message, Text
+from trioproxy.model.value import value
 
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
-@attrs.frozen
+@value
 class Tool:
     """A tool that the client offers.
 
@@ -42,7 +41,7 @@ class Tool:
     doc: Mapping[str, Any] = NOTHING
 
 
-@attrs.frozen
+@value
 class ToolChoice:
     """Which tools the model may or must call.
 
@@ -62,7 +61,7 @@ class ToolChoice:
     doc: Mapping[str, Any] | None = None
 
 
-@attrs.frozen
+@value
 class Sampling:
     """Numbers that shape the sampling; each None where unsaid."""
 
@@ -80,7 +79,7 @@ class Sampling:
     top_logprobs: int | None = None
 
 
-@attrs.frozen
+@value
 class OutputFormat:
     """The shape the answer must have: `kind` is `text`, `json_object` or `json_schema` (then with name and schema)."""
 
@@ -91,7 +90,7 @@ class OutputFormat:
     description: str | None = None
 
 
-@attrs.frozen
+@value
 class Request:
     """What a client asks of a model.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-import attrs
+from trioproxy.model.value import value
 
 
 class FinishReason(enum.Enum):
@@ -18,7 +18,7 @@ class FinishReason(enum.Enum):
     __hash__ = object.__hash__  # members are single objects; Enum hashes their names, in Python, at every look into a table
 
 
-@attrs.frozen
+@value
 class Usage:
     """Token counts of one answer.
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import enum
 from typing import TypeAlias
 
-import attrs
-
 from trioproxy.model.fault import Fault
 from trioproxy.model.usage import Usage
+from trioproxy.model.value import value
 
 
 class Stage(enum.Enum):
@@ -26,7 +25,7 @@ class Stage(enum.Enum):
     ENDED = "ended"
 
 
-@attrs.frozen
+@value
 class Served:
     """The answer came whole. `seconds` from the request's last byte sent to the answer's end."""
 
@@ -34,21 +33,21 @@ class Served:
     seconds: float = 0.0
 
 
-@attrs.frozen
+@value
 class Refused:
     """The request is at fault (400, 404 of a model, 413, 422 …); another credential would say the same."""
 
     fault: Fault
 
 
-@attrs.frozen
+@value
 class Missing:
     """The backend does not have the model (404); another one may."""
 
     fault: Fault
 
 
-@attrs.frozen
+@value
 class Throttled:
     """Rate limit or quota (429, 402). `fault.retry_after_s` where the backend said; `whole` when it concerns the credential, not only the model."""
 
@@ -56,7 +55,7 @@ class Throttled:
     whole: bool = False
 
 
-@attrs.frozen
+@value
 class Unauthorized:
     """Our key was not accepted (401, 403). `whole` is False when only its use for this model was forbidden."""
 
@@ -64,35 +63,35 @@ class Unauthorized:
     whole: bool = True
 
 
-@attrs.frozen
+@value
 class Broken:
     """No answer, or a wrong one: connect failure, reset, garbage, 5xx, an error event before substance."""
 
     fault: Fault
 
 
-@attrs.frozen
+@value
 class Stale:
     """A kept connection died before any byte of the answer."""
 
     fault: Fault
 
 
-@attrs.frozen
+@value
 class Stalled:
     """Silence: no head, no substance or no next byte in time."""
 
     fault: Fault
 
 
-@attrs.frozen
+@value
 class Truncated:
     """The stream ended without a terminal event, or a plain answer was cut."""
 
     fault: Fault
 
 
-@attrs.frozen
+@value
 class Abandoned:
     """The client left, or the exchange was cancelled; the credential is not to blame."""
 

@@ -7,10 +7,11 @@ from typing import TypeAlias
 import attrs
 
 from trioproxy.model.fault import Fault
+from trioproxy.model.value import value
 from trioproxy.pool.exhausted import Reason, exhausted
 
 
-@attrs.frozen
+@value
 class Candidate:
     """Where a request may go: a backend's name, and the model as that backend calls it."""
 
@@ -21,7 +22,7 @@ class Candidate:
 Tried: TypeAlias = frozenset[tuple[int, str]]  # (index of the candidate, name of the credential)
 
 
-@attrs.frozen
+@value
 class Want:
     """What an exchange asks for.
 

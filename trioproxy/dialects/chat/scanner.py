@@ -50,16 +50,13 @@ class ChatScanner:
             RemoteProtocolError: a frame that had to be read is not JSON.
         """
         start = 0
-        while start < len(data):
-            if self.spoken and self._marks:
-                at = marked(data, start, self._marks)
-                if at >= 0:
-                    self._read(data[at:])
-                return
+        while start < len(data) and not (self.spoken and self._marks):
             # One frame at a time until there is no need to read any more: a batch may hold the whole stream.
             end = after_frame(data, start)
             self._read(data[start:end])
             start = end
+        if start < len(data) and (at := marked(data, start, self._marks)) >= 0:
+            self._read(data[at:])
 
     def _read(self, data: bytes) -> None:
         for name, payload in self._frames.feed(data):

@@ -63,16 +63,13 @@ class Scanner:
         if data[:1] != b":" or b"data:" in data:
             self._last = data
         start = 0
-        while start < len(data):
-            if self.spoken and self.fault is None:
-                at = marked(data, start, _MARKS)
-                if at >= 0:
-                    self._read(data[at:])
-                return
+        while start < len(data) and not (self.spoken and self.fault is None):
             # One frame at a time until there is no need to read any more: a batch may hold the whole stream.
             end = after_frame(data, start)
             self._read(data[start:end])
             start = end
+        if start < len(data) and (at := marked(data, start, _MARKS)) >= 0:
+            self._read(data[at:])
 
     def _read(self, data: bytes) -> None:
         for name, frame in self._frames.feed(data):
