@@ -86,6 +86,17 @@ def test_what_was_tried_in_words():
     assert exhausted(None, None).message == "no credential can answer now"
 
 
+def test_of_a_model_that_nobody_has_in_words_about_the_model():
+    missing = Reason("up", "a", State.COOLING, 29.5, FaultKind.NOT_FOUND)
+    now = exhausted(Fault(FaultKind.NOT_FOUND, "no model x here"), None, [missing], model="x")
+    assert (now.message, now.param) == ("the model 'x' does not exist: up said so (no model x here)", "model")
+    later = exhausted(None, None, [missing, Reason("up", "b", State.COOLING, 8, FaultKind.NOT_FOUND)], model="x")
+    assert later.message == "the model 'x' does not exist: up said so, and will be asked again in 30 s"
+    mixed = exhausted(Fault(FaultKind.NOT_FOUND, ""), None, [missing, COOLING, Reason("down", "c", State.TRIED)], model="x")
+    assert mixed.message == "the model 'x' does not exist: up said so; not asked: openai/a cooling 12 s (rate limit)"
+    assert exhausted(Fault(FaultKind.NOT_FOUND, ""), None).message == "the model does not exist"
+
+
 @pytest.mark.parametrize("kind", FaultKind)
 def test_every_cause_has_a_word(kind):
     assert str(cooling(kind)).startswith("up/a cooling 5 s (")

@@ -214,7 +214,7 @@ class PoolMachine(RuleBasedStateMachine):
     @invariant()
     def no_rest_is_beyond_the_cap(self) -> None:
         for state in self.pool.states(self.now):
-            cap = RETRY.max_cooldown_s + 1e-6  # now + cap - now is not cap, in floats
+            cap = max(RETRY.max_cooldown_s, RETRY.unauthorized_s) + 1e-6  # now + cap - now is not cap, in floats
             assert state.cooling_s <= cap
             assert all(seconds <= cap for _, seconds, _ in state.models)
 

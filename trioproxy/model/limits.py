@@ -70,11 +70,11 @@ class Retry:
         max_wait_s: the longest wait for a cooling credential that is worth it (`max-retry-interval`).
         before_head_s: no new attempt starts later than this after the exchange began.
         ratio: retries per call over the whole house (an outage is not amplified); `floor` retries are always allowed in a window.
-        max_cooldown_s: a cooldown never lasts longer, whatever the backend asked for.
+        max_cooldown_s: a cooldown that doubles, or that a backend asked for, never lasts longer.
         switch_project: move to the next credential on 429 and 402; False forwards the answer with its Retry-After.
         probe_after_s: a cooldown longer than this lets one request through after so long, to see whether the backend has recovered early.
-        unauthorized_s: how long a credential rests whose key was not accepted.
-        missing_s: how long a credential is not asked again for a model that its backend does not have.
+        unauthorized_s: how long a credential rests whose key was not accepted; not capped.
+        missing_s: how long a credential is not asked again for a model that its backend does not have; not capped.
     """
 
     attempts: int = 5

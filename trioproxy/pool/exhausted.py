@@ -92,8 +92,9 @@ def exhausted(last: Fault | None, retry_after_s: float | None, reasons: Sequence
         retry_after_s = last.retry_after_s
     hinted = kind in _THROTTLED or kind is FaultKind.OVERLOADED
     hint = max(1.0, retry_after_s or 0.0) if hinted else None
-    param = "model" if kind is FaultKind.NOT_FOUND else None
-    return Fault(kind, _sentence(model, last, reasons), code=code, param=param, retry_after_s=hint, raw=last.raw if last is not None else None)
+    missing = kind is FaultKind.NOT_FOUND
+    sentence = _no_such_model(model, last, reasons) if missing else _sentence(model, last, reasons)
+    return Fault(kind, sentence, code=code, param="model" if missing else None, retry_after_s=hint, raw=last.raw if last is not None else None)
 
 
 def _unheard(reasons: Sequence[Reason], busy: bool) -> tuple[FaultKind, str | None]:
@@ -110,6 +111,18 @@ def _unheard(reasons: Sequence[Reason], busy: bool) -> tuple[FaultKind, str | No
     if causes <= _NOT_OURS:
         return FaultKind.UPSTREAM, "upstream_auth_error"
     return FaultKind.OVERLOADED, "no_credential_available"
+
+
+def _no_such_model(model: str, last: Fault | None, reasons: Sequence[Reason]) -> str:
+    """About the model, which is what the client can change; credentials come in only where some might have it and cannot be asked."""
+    of = f"the model {model!r}" if model else "the model"
+    asked = dict.fromkeys(reason.backend for reason in reasons if reason.cause is FaultKind.NOT_FOUND)
+    again = max((math.ceil(reason.seconds) for reason in reasons if reason.cause is FaultKind.NOT_FOUND and reason.seconds is not None), default=None)
+    others = [str(reason) for reason in reasons if reason.state is not State.TRIED and reason.cause is not FaultKind.NOT_FOUND]
+    said = f" ({last.message})" if last is not None and last.message else ""
+    when = f", and will be asked again in {again} s" if last is None and again is not None else ""
+    by = f": {', '.join(asked)} said so{said}{when}" if asked else said
+    return f"{of} does not exist{by}{'; not asked: ' + ', '.join(others) if others else ''}"
 
 
 def _sentence(model: str, last: Fault | None, reasons: Sequence[Reason]) -> str:

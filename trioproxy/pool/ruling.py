@@ -52,7 +52,7 @@ class Ruling:
 
 @attrs.frozen
 class Cooldowns:
-    """How long a credential rests, in seconds. All of them are capped by `Retry.max_cooldown_s`.
+    """How long a credential rests, in seconds. `Retry.max_cooldown_s` caps what is guessed or asked for, not the two that the operator names by themselves.
 
     Attributes:
         first_s: the first of the doubling ones.
@@ -119,7 +119,8 @@ def rule(outcome: Outcome, stage: Stage, retry: Retry, *, repeatable: bool = Tru
 def cooldown_s(cool: Cooling, failures: int, asked_s: float | None, times: Cooldowns, retry: Retry, dice: Dice) -> float:
     """Seconds of rest after the `failures`-th failure in a row (from 1).
 
-    What the backend asked for stands as it is. The doubling ones are spread by a quarter either way, so that many gateways do not return at once.
+    What the backend asked for stands as it is, up to the cap. The doubling ones are spread by a quarter either way, so that many gateways do not return at
+    once. The fixed ones are the operator's own words, and a cap on somebody else's does not shorten them.
     """
     if asked_s is not None:
         return min(max(asked_s, 0.0), retry.max_cooldown_s)
@@ -127,8 +128,7 @@ def cooldown_s(cool: Cooling, failures: int, asked_s: float | None, times: Coold
         # 2^30 s are far beyond every cap; a larger exponent would only overflow.
         doubled = times.first_s * 2.0 ** min(failures - 1, 30)
         return min(doubled * (0.75 + dice.random() / 2), retry.max_cooldown_s)
-    fixed = {Cooling.LONG: times.unauthorized_s, Cooling.MISSING: times.missing_s, Cooling.SHORT: times.truncated_s}
-    return min(fixed[cool], retry.max_cooldown_s)
+    return {Cooling.LONG: times.unauthorized_s, Cooling.MISSING: times.missing_s, Cooling.SHORT: times.truncated_s}[cool]
 
 
 @attrs.frozen
