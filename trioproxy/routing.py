@@ -88,6 +88,8 @@ class Plan:
         """The name of the route that `model` takes, `other` for none: what metrics may use, as clients cannot invent new ones."""
         if model in self._exact:
             return model
+        if not self._wild:
+            return OTHER
         return next((route.name for route in self._wild if route.match(model) is not None), OTHER)
 
     def models(self) -> list[ModelInfo]:

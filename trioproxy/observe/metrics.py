@@ -14,7 +14,7 @@ from typing import Final
 
 import attrs
 
-from trioproxy.observe.record import Record
+from trioproxy.observe.record import Attempted, Record
 
 SERIES: Final = 2000  # label sets per family; a house with more of them than that is folded, not forgotten
 SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -124,6 +124,7 @@ class Metrics:
         """Start at zero. `label` maps the model a client named to one of a bounded set of names (`Plan.label`)."""
         self._label: Final = label
         self._cells: Final[dict[tuple[str, str, str, int, bool], _Cells]] = {}
+        self._attempt_cells: Final[dict[tuple[str, str, int], list[float]]] = {}
         self.requests: Final = Counter("trioproxy_requests_total", "Exchanges that ended.", ("dialect", "model", "outcome", "status"))
         self.attempts: Final = Counter("trioproxy_attempts_total", "Attempts on backends, the first and all others.", ("backend", "outcome", "status"))
         self.tokens: Final = Counter("trioproxy_tokens_total", "Tokens as the backends counted them.", ("model", "kind"))
@@ -147,12 +148,22 @@ class Metrics:
         cells.beats[0] += record.beats
         cells.losses[0] += len(record.losses)
         for attempt in record.attempts:
-            self.attempts.cell((attempt.backend, attempt.outcome, str(attempt.status)))[0] += 1
+            cell = self._attempt_cells.get((attempt.backend, attempt.outcome, attempt.status))
+            (cell if cell is not None else self._attempt_cell(attempt))[0] += 1
         self._time(record, cells, key[1])
         if (usage := record.usage) is not None:
             tokens = cells.tokens or self._token_cells(cells, key[1])
-            for cell, count in zip(tokens, (usage.input, usage.output, usage.cached, usage.cache_written, usage.reasoning), strict=True):
-                cell[0] += count
+            tokens[0][0] += usage.input
+            tokens[1][0] += usage.output
+            tokens[2][0] += usage.cached
+            tokens[3][0] += usage.cache_written
+            tokens[4][0] += usage.reasoning
+
+    def _attempt_cell(self, attempt: Attempted) -> list[float]:
+        cell = self.attempts.cell((attempt.backend, attempt.outcome, str(attempt.status)))
+        if len(self._attempt_cells) < SERIES:
+            self._attempt_cells[attempt.backend, attempt.outcome, attempt.status] = cell
+        return cell
 
     def _found(self, key: tuple[str, str, str, int, bool]) -> _Cells:
         if len(self._cells) >= SERIES:

@@ -178,7 +178,10 @@ def _told_inside(body: bytes, cap_s: float) -> float | None:
 
 
 def _usage(events: list[Event]) -> Usage | None:
-    return next((event.usage for event in reversed(events) if isinstance(event, Metered)), None)
+    for event in reversed(events):
+        if isinstance(event, Metered):
+            return event.usage
+    return None
 
 
 async def _gather(reply: Reply, limit: int, *, cut: bool = False) -> bytes:
