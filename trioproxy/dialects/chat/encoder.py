@@ -63,12 +63,13 @@ class ChatEncoder:
         "_before_text",
         "_behind",
         "_calls",
+        "_created",
         "_front",
+        "_id",
         "_legacy",
         "_opened",
         "_part",
         "_restorer",
-        "_setting",
         "_spoken",
         "_usage",
         "_with_usage",
@@ -76,7 +77,8 @@ class ChatEncoder:
     )
 
     def __init__(self, setting: Setting) -> None:
-        self._setting = setting
+        # Not the setting itself: it has the whole request, and an encoder lives as long as its answer.
+        self._id, self._created = setting.id, setting.created
         options = setting.doc.get("stream_options")
         self._with_usage = isinstance(options, dict) and options.get("include_usage") is True
         self._legacy = is_legacy(setting.doc)
@@ -91,7 +93,7 @@ class ChatEncoder:
         self._start(setting.model)
 
     def _start(self, model: str) -> None:
-        head = {"id": f"chatcmpl-{self._setting.id}", "object": "chat.completion.chunk", "created": self._setting.created, "model": model}
+        head = {"id": f"chatcmpl-{self._id}", "object": "chat.completion.chunk", "created": self._created, "model": model}
         self._front = b"data: " + _dumps(head)[:-1] + b',"choices":'
         self._behind = (b',"usage":null}' if self._with_usage else b"}") + b"\n\n"
         self._before_text = self._front + b'[{"index":0,"delta":{"content":'

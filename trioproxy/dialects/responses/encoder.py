@@ -44,7 +44,8 @@ class Encoder:
     """Encodes one answer."""
 
     def __init__(self, setting: Setting) -> None:
-        self._setting = setting
+        # Not the setting itself: it has the whole request, and an encoder lives as long as its answer.
+        self._id, self._model = setting.id, setting.model
         self._shell = Shell(setting)
         self._declared = Declared(setting.doc)
         self._pen = Pen()
@@ -97,7 +98,7 @@ class Encoder:
     def _on_started(self, event: Started) -> None:
         if not self._started:
             self._started = True
-            self._shell.model = event.model or self._setting.model
+            self._shell.model = event.model or self._model
             begun = b',"response":' + self._shell.begun()
             self._pen.write(b"response.created", begun)
             self._pen.write(b"response.in_progress", begun)
@@ -116,11 +117,11 @@ class Encoder:
     def _new_draft(self, event: ItemOpened) -> Draft:
         place = len(self._items)
         if event.kind is ItemKind.MESSAGE:
-            return MessageDraft(self._pen, event.index, place, item_id(event.kind, self._setting.id, place))
+            return MessageDraft(self._pen, event.index, place, item_id(event.kind, self._id, place))
         if event.kind is ItemKind.REASONING:
-            return ReasoningDraft(self._pen, event.index, place, item_id(event.kind, self._setting.id, place))
+            return ReasoningDraft(self._pen, event.index, place, item_id(event.kind, self._id, place))
         called = self._declared.called(event.kind, event.name, event.namespace)
-        return CallDraft(self._pen, event.index, place, item_id(called.kind, self._setting.id, place), event.id, called)
+        return CallDraft(self._pen, event.index, place, item_id(called.kind, self._id, place), event.id, called)
 
     def _overlap(self, event: ItemOpened | Foreign) -> None:
         """A second item begins while one is open: from now on a sequencer decides what goes first, until nothing is kept back."""

@@ -28,16 +28,16 @@ class Called:
 class Declared:
     """The tools in `tools` of a request."""
 
-    __slots__ = ("_doc", "_flat", "_kinds")
+    __slots__ = ("_flat", "_kinds", "_tools")
 
     def __init__(self, doc: Mapping[str, Any]) -> None:
-        self._doc: Mapping[str, Any] | None = doc  # None once it was read, for the first call: most answers have none
+        self._tools: Any = doc.get("tools")  # None once they were read, for the first call: most answers have none
         self._kinds: dict[tuple[str | None, str], str] = {}
         self._flat: dict[str, tuple[str, str]] = {}
 
-    def _read(self, doc: Mapping[str, Any]) -> None:
-        self._doc = None
-        for tool in _objects(doc.get("tools")):
+    def _read(self) -> None:
+        tools, self._tools = self._tools, None
+        for tool in _objects(tools):
             if tool.get("type") == "namespace":
                 self._add_namespace(tool)
             else:
@@ -58,8 +58,8 @@ class Declared:
 
     def called(self, kind: ItemKind, name: str, namespace: str | None) -> Called:
         """How the client is to see a call of `name`."""
-        if self._doc is not None:
-            self._read(self._doc)
+        if self._tools is not None:
+            self._read()
         if namespace is None and (None, name) not in self._kinds and name in self._flat:
             namespace, name = self._flat[name]
         if kind is ItemKind.FUNCTION and self._kinds.get((namespace, name)) == "custom":

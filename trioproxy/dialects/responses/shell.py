@@ -25,12 +25,11 @@ _REASONS: Final[Mapping[FinishReason, bytes]] = MappingProxyType(
 class Shell:
     """Renders the response object of one answer."""
 
-    __slots__ = ("_close", "_completed_at", "_head", "_setting", "id", "model")
+    __slots__ = ("_close", "_completed_at", "_head", "id", "model")
 
     def __init__(self, setting: Setting) -> None:
         self.id = "resp_" + setting.id
         self.model = setting.model
-        self._setting = setting
         self._head = b'{"id":"%b","object":"response","created_at":%d,"status":"' % (self.id.encode(), setting.created)
         # No encoder has a clock: the one moment it knows is the answer's beginning.
         self._completed_at = b"%d" % setting.created
