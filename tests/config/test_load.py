@@ -366,3 +366,12 @@ def test_any_mutation_gives_a_config_or_problems_with_paths(data: st.DataObject)
 @given(st.text())
 def test_any_text_gives_a_config_or_problems(text: str) -> None:
     assert attempt("\n" + text)
+
+
+def test_a_row_that_cannot_be_read_still_counts_where_others_are_compared_with_it() -> None:
+    text = (
+        SMALL.replace("https://a.example", "a.example")
+        + SMALL
+        + "[[rule]]\nstatus = 1\noutcome = 'broken'\n[[rule]]\nstatus = 400\noutcome = 'broken'\nbackend = 'b'\n"
+    )
+    assert {problem.path for problem in problems(text)} == {"backend[0].origin", "backend[1].name", "rule[0].status", "rule[1].backend"}

@@ -5,7 +5,8 @@ Rule 1: pure; the values were already checked one by one. Rule 2: a configuratio
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from trioproxy.config.fields import loopback
 from trioproxy.config.keys import is_sample
@@ -16,33 +17,34 @@ from trioproxy.errors import Problem
 
 def problems(
     config: Config,
-    backends: frozenset[str] = frozenset(),
-    clients: bool = False,
+    written: Mapping[str, Sequence[object]] = MappingProxyType({}),
     quirks: Mapping[str, Collection[str]] | None = None,
 ) -> list[Problem]:
     """What is wrong with `config` as a whole.
 
     Args:
         config: its values one by one are right.
-        backends: names of backends that were written down, be they readable or not.
-        clients: whether any client was written down.
+        written: names by section as they were written down, of the rows that could not be read as well.
         quirks: per dialect, the names that `quirks` may hold; None leaves them unchecked.
     """
-    known = sorted(backends | {backend.name for backend in config.backends})
-    found = _doors(config, clients)
+    names: Mapping[str, Sequence[object]] = {
+        "client": [client.name for client in config.clients],
+        "backend": [backend.name for backend in config.backends],
+        "model": [model.name for model in config.models],
+    } | dict(written)
+    known = sorted({name for name in names["backend"] if isinstance(name, str)})
+    found = _doors(config, bool(names["client"]))
     if not known:
         found.append(Problem("backend", "there is no [[backend]]", 'a first one may be: name = "demo", origin = "sim:"'))
-    found += _twice("client", (client.name for client in config.clients)) + _twice("backend", (backend.name for backend in config.backends))
-    found += _twice("model", (model.name for model in config.models)) + _same_key(config)
+    for section, several in names.items():
+        found += _twice(section, several)
+    found += _same_key(config)
     for backend in config.backends:
         found += _backend(backend, quirks)
     for model in config.models:
         found += _model(model, known)
-    for at, rule in enumerate(config.rules):
-        if rule.backend is not None and rule.backend not in known:
-            found.append(_unknown_backend(f"rule[{at}].backend", rule.backend, known))
     if config.server.default_backend and config.server.default_backend not in known:
-        found.append(_unknown_backend("server.default_backend", config.server.default_backend, known))
+        found.append(unknown_backend("server.default_backend", config.server.default_backend, known))
     return found
 
 
@@ -78,15 +80,22 @@ def _doors(config: Config, clients: bool) -> list[Problem]:
         if is_sample(client.digest)
     ]
     if not config.clients and not clients and not config.server.allow_anonymous:
-        hint = "add a [[client]] with a key, listen on 127.0.0.1, or set allow_anonymous = true"
+        hint = "add a [[client]] with a key, listen on 127.0.0.1, or say allow_anonymous = true, on the command line --allow-anonymous"
         found.append(Problem("server.listen", f"{beyond[0]} can be reached by others, and nobody is asked for a key", hint))
     return found
 
 
-def _twice(section: str, names: Iterable[str]) -> list[Problem]:
+def unknown_backend(path: str, name: str, known: Collection[str]) -> Problem:
+    """The mistake of naming a backend that is not there."""
+    return Problem(path, f"there is no backend {shown(name)}", suggest(name, sorted(known)))
+
+
+def _twice(section: str, names: Iterable[object]) -> list[Problem]:
     seen: set[str] = set()
     found = []
     for at, name in enumerate(names):
+        if not isinstance(name, str):
+            continue
         if name in seen:
             found.append(Problem(f"{section}[{at}].name", f"{shown(name)} stands here twice"))
         seen.add(name)
@@ -120,14 +129,10 @@ def _model(model: ModelConfig, known: list[str]) -> list[Problem]:
     found = []
     for backend, upstream in model.serve:
         if backend not in known:
-            found.append(_unknown_backend(path, backend, known))
+            found.append(unknown_backend(path, backend, known))
         if "*" in upstream and "*" not in model.name:
             found.append(Problem(path, f'{shown(f"{backend}/{upstream}")} holds a "*", but the name of the model does not'))
     return found
-
-
-def _unknown_backend(path: str, name: str, known: list[str]) -> Problem:
-    return Problem(path, f"there is no backend {shown(name)}", suggest(name, known))
 
 
 def _host(origin: str) -> str:

@@ -47,7 +47,7 @@ def default_config(
     found = [backend for at, flag in enumerate(backends, 1) if (backend := _backend(f"b{at}", flag, problems))]
     config = Config(backends=tuple(found)) if backends else _demo()
     config = attrs.evolve(config, server=_server(config.server, listen, access_log, allow_anonymous, problems))
-    return _checked(config, problems, frozenset(f"b{at}" for at in range(1, len(backends) + 1)))
+    return _checked(config, problems, [f"b{at}" for at in range(1, len(backends) + 1)])
 
 
 def override(config: Config, *, listen: Sequence[str] = (), access_log: str | None = None, allow_anonymous: bool = False) -> Config:
@@ -71,8 +71,8 @@ def _server(server: ServerConfig, listen: Sequence[str], access_log: str | None,
     return attrs.evolve(server, listen=places, access_log=log, allow_anonymous=allow_anonymous or server.allow_anonymous)
 
 
-def _checked(config: Config, problems: list[Problem], names: frozenset[str] = frozenset()) -> Config:
-    problems += check.problems(config, names)
+def _checked(config: Config, problems: list[Problem], backends: Sequence[str] = ()) -> Config:
+    problems += check.problems(config, {"backend": backends} if backends else {})
     if problems:
         raise ConfigError(tuple(dict.fromkeys(problems)))
     # Warnings that depend on the server's part are made anew; those about the file's text stay.

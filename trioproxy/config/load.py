@@ -77,7 +77,7 @@ def loads(text: str, *, base: Path | None = None, quirks: Mapping[str, Collectio
         rules=_rules(doc, reading),
     )
     # A row that could not be read still counts as there: who names it is not to blame.
-    problems = reading.problems + check.problems(config, _names(doc, "backend"), bool(doc.get("client")), quirks)
+    problems = reading.problems + check.problems(config, {name: _names(doc, name) for name in ("client", "backend", "model")}, quirks)
     if problems:
         raise ConfigError(tuple(dict.fromkeys(problems)))
     return attrs.evolve(config, warnings=tuple(reading.warnings + check.warnings(config)))
@@ -147,7 +147,10 @@ def _plain(doc: Mapping[str, object], name: str, cls: type[T], reading: _Reading
 
 def _rules(doc: Mapping[str, object], reading: _Reading) -> tuple[RuleConfig, ...]:
     # Asked of what was written: a status that could not be read narrows the rule all the same.
+    known = [name for name in _names(doc, "backend") if isinstance(name, str)]
     for path, table in _rows(doc, "rule"):
+        if isinstance(place := table.get("backend"), str) and place not in known:
+            reading.problems.append(check.unknown_backend(f"{path}.backend", place, known))
         if not {"status", "contains"} & set(table):
             reading.problems.append(Problem(path, "would match every error", "say a status, a text that the body contains, or both"))
     return _plain(doc, "rule", RuleConfig, reading)
@@ -159,8 +162,8 @@ def _label(names: list[object], at: int) -> str:
     return name if usable and names.count(name) == 1 and isinstance(name, str) else str(at)
 
 
-def _names(doc: Mapping[str, object], name: str) -> frozenset[str]:
-    return frozenset(label for _, row in _rows(doc, name) if isinstance(label := row.get("name"), str))
+def _names(doc: Mapping[str, object], name: str) -> list[object]:
+    return [row.get("name") for _, row in _rows(doc, name)]
 
 
 def _clients(doc: Mapping[str, object], reading: _Reading) -> list[ClientConfig]:

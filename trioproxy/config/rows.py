@@ -74,7 +74,7 @@ def _tables(value: object) -> tuple[Mapping[str, object], ...]:
     return tuple(value)
 
 
-_SIZES: Final = frozenset({"head", "target", "body", "bodies", "hold", "frame", "answer", "backlog", "error"})
+_SIZES: Final = frozenset({"head", "target", "body", "bodies", "hold", "frame", "answer", "error"})
 _one_up: Final = partial(units.count, least=1)
 _models: Final = partial(fields.texts, one=fields.pattern)
 

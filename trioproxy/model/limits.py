@@ -27,7 +27,6 @@ class Limits:
     hold: int = 64 * KIB  # output held before substance, bytes; beyond it the answer counts as spoken
     frame: int = 16 * MIB  # one upstream event, bytes -> the attempt is broken
     answer: int = 64 * MIB  # one upstream unary body, bytes -> 502
-    backlog: int = 256 * KIB  # bytes kept for a slow client before the upstream is no longer read
     error: int = 64 * KIB  # bytes of an upstream error body that are read
     request_head_s: float = 10.0  # first byte of a head to its end -> 408
     request_body_s: float = 60.0  # whole request body -> 408
