@@ -79,11 +79,12 @@ def test_what_was_tried_in_words():
     told = exhausted(None, 11.2, [COOLING, BUSY, Reason("groq", "", State.NONE), Reason("up", "c", State.TRIED)], model="x")
     assert (
         told.message
-        == "no credential of model 'x' can answer now: openai/a cooling 12 s (rate limit), openai/b busy, groq has no credential for it, up/c tried"
+        == "no backend can answer for the model 'x' now: openai/a cooling 12 s (rate limit), openai/b busy, groq has no credential for it, up/c tried"
     )
+    assert exhausted(None, 1, [Reason("local", "none", State.COOLING, 1, FaultKind.UPSTREAM)]).message.endswith(": local cooling 1 s (upstream error)")
     last = exhausted(Fault(FaultKind.TIMEOUT, ""), None, model="x")
-    assert last.message == "no credential of model 'x' can answer now; the last attempt ended with: timeout"
-    assert exhausted(None, None).message == "no credential can answer now"
+    assert last.message == "no backend can answer for the model 'x' now; the last attempt ended with: timeout"
+    assert exhausted(None, None).message == "no backend can answer now"
 
 
 def test_of_a_model_that_nobody_has_in_words_about_the_model():

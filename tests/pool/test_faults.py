@@ -77,7 +77,7 @@ def test_fault_14_all_exhausted_is_429_with_the_earliest_recovery():
     assert attempts == 0
     assert later is not None
     assert (later.http_status, later.retry_after_s) == (429, 25)
-    assert later.message == "no credential of model 'x' can answer now: up/a cooling 25 s (rate limit), up/b cooling 25 s (rate limit)"
+    assert later.message == "no backend can answer for the model 'x' now: up/a cooling 25 s (rate limit), up/b cooling 25 s (rate limit)"
 
 
 def test_fault_15_whichever_credential_comes_free_first_serves_the_next():

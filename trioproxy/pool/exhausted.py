@@ -16,6 +16,8 @@ import attrs
 
 from trioproxy.model.fault import Fault, FaultKind
 
+KEYLESS: Final = "none"  # what the one credential of a backend without keys is called; nobody who reads of it has to know it
+
 
 class State(enum.Enum):
     """Why a credential cannot be used now."""
@@ -42,14 +44,15 @@ class Reason:
             return f"{self.backend} has no credential for it"
         wait = f" {math.ceil(self.seconds)} s" if self.seconds is not None else ""
         cause = f" ({_CAUSE.get(self.cause, 'upstream error')})" if self.cause is not None else ""
-        return f"{self.backend}/{self.credential} {self.state.value}{wait}{cause}"
+        name = self.backend if self.credential == KEYLESS else f"{self.backend}/{self.credential}"
+        return f"{name} {self.state.value}{wait}{cause}"
 
 
 _CAUSE: Final[Mapping[FaultKind, str]] = MappingProxyType(
     {
         FaultKind.RATE_LIMITED: "rate limit",
         FaultKind.QUOTA: "quota",
-        FaultKind.UNAUTHENTICATED: "key refused",
+        FaultKind.UNAUTHENTICATED: "no valid key",
         FaultKind.FORBIDDEN: "forbidden",
         FaultKind.NOT_FOUND: "no such model",
         FaultKind.OVERLOADED: "overloaded",
@@ -126,9 +129,9 @@ def _no_such_model(model: str, last: Fault | None, reasons: Sequence[Reason]) ->
 
 
 def _sentence(model: str, last: Fault | None, reasons: Sequence[Reason]) -> str:
-    of = f" of model {model!r}" if model else ""
+    of = f" for the model {model!r}" if model else ""
     told = f": {', '.join(map(str, reasons))}" if reasons else ""
     heard = f"; the last attempt ended with: {_CAUSE.get(last.kind, 'upstream error')}" if last is not None else ""
     if last is not None and last.kind not in _NOT_OURS and last.message:
         heard += f" ({last.message})"
-    return f"no credential{of} can answer now{told}{heard}"
+    return f"no backend can answer{of} now{told}{heard}"

@@ -108,6 +108,7 @@ class Laps(Generic[T]):
         self._rounds += 1
         self._tried.clear()
         await trio.sleep_until(until)
+        self.record.waited += trio.current_time() - now
 
     async def _serve(self, lease: Lease) -> None:
         outcome: Outcome | None = None

@@ -398,7 +398,7 @@ class Upstream:
             try:
                 sock = await connected(self.origin.host, self.origin.port)
             except OSError as exc:
-                raise ConnectError(f"{self.origin} cannot be reached: {exc}") from exc
+                raise ConnectError(f"{self.origin} cannot be reached: {exc.strerror or exc}") from exc
             if self._context is None:
                 return SocketTransport(sock)
             return await TlsTransport.connect(sock, self._context, self.origin.host)
