@@ -5,6 +5,7 @@ import json
 import os
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -313,14 +314,22 @@ class Served:
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.process = process
         self.open = ExitStack()
+        self.kept: dict[int, bytes] = {}  # of each stream, what was read behind its last line
         self.url = self.line(process.stdout)
 
     def line(self, stream: "IO[str] | None") -> str:
         assert stream is not None
+        fd = stream.fileno()
+        kept = self.kept.get(fd, b"")
         with selectors.DefaultSelector() as selector:
-            selector.register(stream, selectors.EVENT_READ)
-            assert selector.select(60), "no line within a minute"
-        return stream.readline().rstrip("\n")
+            selector.register(fd, selectors.EVENT_READ)
+            while b"\n" not in kept:
+                assert selector.select(60), "no line within a minute"
+                if not (data := os.read(fd, 65536)):
+                    break
+                kept += data
+        line, _, self.kept[fd] = kept.partition(b"\n")
+        return line.decode()
 
     def said(self, word: str) -> str:
         """Read stderr up to a line that holds `word`."""
@@ -416,6 +425,26 @@ def test_sighup_and_a_changed_file_reload_and_a_wrong_file_changes_nothing(tmp_p
         assert (served.request(model="first").status, served.request(model="third").status) == (404, 200)
         served.process.send_signal(signal.SIGTERM)
         assert served.process.wait(30) == 0
+
+
+def test_a_reload_says_what_waits_for_the_next_start(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    text = '[server]\nlisten = ["127.0.0.1:0"]\n[limits]\nidle_s = 75\nqueued = 9\n[[backend]]\nname = "s"\norigin = "sim:"\n'
+    path.write_text(text)
+    with started("serve", "--config", str(path)) as served:
+        served.said("curl -N")
+        path.write_text(text.replace("75", "60").replace("9", "10").replace("0.1:0", "0.1:1"))
+        served.process.send_signal(signal.SIGHUP)
+        assert served.said("next start") == "trioproxy: changes with the next start: server.listen, limits.idle_s"
+
+
+def test_serve_says_what_its_backends_turned_out_to_be() -> None:
+    with started("mock", "--listen", "127.0.0.1:0", "--dialect", "chat") as backend, socket.create_server(("127.0.0.1", 0)) as gone:
+        nowhere = f"http://127.0.0.1:{gone.getsockname()[1]}"
+        gone.close()
+        with started("serve", "--listen", "127.0.0.1:0", "--backend", backend.url, "--backend", nowhere) as served:
+            assert served.said("backend b1") == f"trioproxy: backend b1 ({backend.url}/v1) speaks chat and lists 2 models"
+            assert served.said("backend b2").startswith(f"trioproxy: warning: backend b2 ({nowhere}/v1) cannot be reached.")
 
 
 def test_an_address_that_is_taken_is_a_line_and_exit_code_2() -> None:

@@ -179,7 +179,7 @@ def check(path: Path) -> None:
 @_with_backends
 @click.option("--json", "as_json", is_flag=True, help="The same as one JSON document.")
 def explain(model: str, path: Path | None, backends: tuple[str, ...], *, as_json: bool) -> None:
-    """Tell where a model's requests go, and what happens when that fails.
+    """Tell where a model's requests go.
 
     Shows the route, the candidates in their order, what is translated and what is passed through, and what follows each outcome of an attempt.
     """
@@ -227,9 +227,10 @@ def translate(source: str, target: str, kind: str, quirks: tuple[str, ...]) -> N
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Another seed gives other answers.")
 @click.option("--speed", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="2 answers twice as fast, inf without any delay.")
 def mock(listen: str, dialect: str, seed: int, speed: float) -> None:
-    """Run the simulated backend by itself, to test a gateway or a client against.
+    """Run the simulated backend by itself.
 
-    The first line on stdout is its URL. Models are `demo` and `mock`; options in a model's name steer the answer (`mock-n200-d20`: 200 deltas, 20 ms apart).
+    It is there to test a gateway or a client against. The first line on stdout is its URL. Models are `demo` and `mock`; options in a model's name steer the
+    answer (`mock-n200-d20`: 200 deltas, 20 ms apart).
     """
     from trioproxy.cli.mock import run
 

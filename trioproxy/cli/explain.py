@@ -20,7 +20,9 @@ def run(config: Config, model: str, *, as_json: bool) -> None:
     Raises:
         CommandError: nowhere.
     """
-    doc, others = trio.run(_explain, config, model)
+    doc, others, lost = trio.run(_explain, config, model)
+    for name in lost:
+        click.echo(f"trioproxy: warning: backend {name} cannot be reached; what it speaks is a guess where the configuration does not say it", err=True)
     if as_json:
         click.echo(json.dumps(doc, indent=2, ensure_ascii=False))
     if not doc["candidates"]:
@@ -29,9 +31,10 @@ def run(config: Config, model: str, *, as_json: bool) -> None:
         click.echo("\n".join(_lines(doc)))
 
 
-async def _explain(config: Config, model: str) -> tuple[Mapping[str, Any], list[str]]:
+async def _explain(config: Config, model: str) -> tuple[Mapping[str, Any], list[str], list[str]]:
     async with open_gateway(config) as gateway:
-        return gateway.explain(model), [info.id for info in gateway.house.plan.models()]
+        lost = [name for name, found in gateway.found().items() if found is None]
+        return gateway.explain(model), [info.id for info in gateway.house.plan.models()], lost
 
 
 def _others(names: list[str]) -> str:

@@ -12,7 +12,7 @@ import os
 import shlex
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +30,12 @@ from trioproxy.observe.record import Record
 
 WATCH_S: Final = 2.0  # between two looks at the file
 LAST_WORDS_S: Final = 1.0  # for lines that nobody has read yet, at the end
+# What a reload leaves as it is: listeners, connections and pools that are in use hold these.
+_CONNECTION: Final = ("head", "target", "headers", "request_head_s", "request_body_s", "idle_s", "farewell_s")
+KEPT: Final[Mapping[str, tuple[str, ...]]] = {
+    "server": ("listen", "half_close"),
+    "limits": (*_CONNECTION, "connect_s", "upstream_idle_s", "upstream_idle"),
+}
 SIGNALS: Final = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
 
 
@@ -108,6 +114,8 @@ class Serving:
             click.echo(url)
         for warning in self.config.warnings:
             self._tell(f"warning: {warning}")
+        for line in met(gateway):
+            self._tell(line)
         self._tell(hint(urls[0], gateway))
         _spare_the_collector()
         if self.config.path is not None:
@@ -145,10 +153,11 @@ class Serving:
             except (TrioproxyError, ValueError) as exc:
                 self._tell(f"not reloaded, the old configuration stays: {said(exc)}")
                 return
-            if config.server.listen != self.config.server.listen:
-                self._tell("the addresses to listen on change with the next start")
+            late = later(self.config, config)
             self.config = config
             self._tell("configuration read again")
+            if late:
+                self._tell(f"changes with the next start: {', '.join(late)}")
             for warning in config.warnings:
                 self._tell(f"warning: {warning}")
 
@@ -158,6 +167,24 @@ class Serving:
 
     def _tell(self, text: str) -> None:
         self._lines.offer(f"trioproxy: {text}\n")
+
+
+def met(gateway: Gateway) -> Iterator[str]:
+    """What the backends turned out to be, a line for each."""
+    origins = {backend.name: backend.origin for backend in gateway.config.backends}
+    for name, found in gateway.found().items():
+        dialect = gateway.house.backends[name].dialect.name
+        if found is None:
+            yield f"warning: backend {name} ({origins[name]}) cannot be reached. It is asked again every few seconds; until then it is taken to speak {dialect}"
+        else:
+            count = len(found.models)
+            yield f"backend {name} ({origins[name]}) speaks {dialect} and lists {count} model{'s' if count != 1 else ''}"
+
+
+def later(old: Config, new: Config) -> list[str]:
+    """What is in use already, and so waits for the next start, of the differences between two configurations."""
+    parts = ((name, getattr(old, name), getattr(new, name), kept) for name, kept in KEPT.items())
+    return [f"{part}.{name}" for part, was, will, kept in parts for name in kept if getattr(was, name) != getattr(will, name)]
 
 
 def hint(url: str, gateway: Gateway) -> str:

@@ -83,6 +83,7 @@ class Gateway:
         self._pool: Pool | None = None
         self._turnstile: Turnstile | None = None
         self.stopping = False
+        self._asking_again = False  # a task is waiting to ask unreached backends once more
         self.config = config
         self.house = self._build(config)
         self.clients, self.cors = _doors(config)
@@ -150,11 +151,13 @@ class Gateway:
                 nursery.start_soon(ask, one.name, build.asking(one, self._yard))
         if len(missing) < len(unknown):
             self.house = self._build(self.config)
-        if missing:
+        if missing and not self._asking_again:
+            self._asking_again = True
             self._nursery.start_soon(self._discover_later)
 
     async def _discover_later(self) -> None:
         await trio.sleep(ASK_AGAIN_S)
+        self._asking_again = False
         await self.discover()
 
     def unready(self) -> list[str]:
@@ -163,10 +166,14 @@ class Gateway:
             return ["the gateway is shutting down"]
         if not self.config.backends:
             return ["no backend is configured"]
-        real = [one.name for one in self.config.backends if one.name not in self._given and not one.simulated]
-        if len(real) == len(self.config.backends) and not any(name in self._found for name in real):
-            return [f"backend {name} could not be reached" for name in real]
+        found = self.found()
+        if len(found) == len(self.config.backends) and not any(found.values()):
+            return [f"backend {name} could not be reached" for name in found]
         return []
+
+    def found(self) -> dict[str, Found | None]:
+        """What each backend behind a network turned out to be, by name; None while it cannot be reached."""
+        return {one.name: self._found.get(one.name) for one in self.config.backends if one.name not in self._given and not one.simulated}
 
     def fresh_id(self) -> str:
         """32 hex digits that nobody can guess."""
