@@ -8,7 +8,8 @@ import trio
 
 from tests.relay.scripts import ASK, ASK_STREAM, RESPOND, RESPOND_STREAM, error, frame, plain, stream
 from tests.relay.test_faults import CHAT, RESPONSES, chat
-from trioproxy.config.schema import ClientConfig, CredentialConfig, ModelConfig, ServerConfig
+from trioproxy.config.schema import BackendConfig, ClientConfig, Config, CredentialConfig, ModelConfig, ServerConfig
+from trioproxy.gateway.gateway import open_gateway
 from trioproxy.model.limits import Limits, Retry
 from trioproxy.pool.credential import Secret
 from trioproxy.testing.memory import memory_gateway
@@ -335,3 +336,23 @@ async def test_a_backend_that_repeats_our_key_does_not_betray_it(autojump_clock)
             assert "odd_form" not in (await house.post(PATHS[1], ask)).body.decode()
             await trio.sleep(60)
     assert len(backend.calls) == 3
+
+
+async def test_a_parameters_name_cannot_bend_the_head(autojump_clock):
+    async with memory_gateway(chat(plain(), stream("x"))) as house:
+        for ask in (RESPOND, RESPOND_STREAM):
+            answer = await house.post(PATHS[1], {**ask, "a\r\nx-evil: 1": 1, "\u00e9\u2028": 2})
+            assert answer.status == 200
+            assert "x-evil" not in answer.headers
+            assert "a??x-evil: 1" in answer.headers["x-trioproxy-lossy"]
+
+
+async def test_backends_that_cannot_be_reached_are_asked_again_by_one_task(autojump_clock):
+    config = Config(backends=(BackendConfig("gone", "http://127.0.0.1:9/v1"),))
+    async with open_gateway(config) as gateway:
+        before = trio.lowlevel.current_statistics().tasks_living
+        for _ in range(20):
+            gateway.replan(config)
+            await trio.sleep(0.1)
+        assert trio.lowlevel.current_statistics().tasks_living == before
+        assert gateway.unready() == ["backend gone could not be reached"]

@@ -5,7 +5,9 @@ It turns what the outlet hands it into head, chunks and end, and keeps what the 
 
 from __future__ import annotations
 
+import re
 from math import ceil
+from typing import Final
 
 import trio
 
@@ -21,6 +23,7 @@ from trioproxy.wire.connection import Connection
 
 Fields = tuple[tuple[bytes, bytes], ...]
 STREAM_FIELDS: Fields = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+UNSAFE: Final = re.compile(r"[^ -~]")
 JSON_FIELDS: Fields = ((b"content-type", b"application/json"),)
 
 
@@ -133,7 +136,10 @@ class HttpLine:
 
 
 def _lossy(losses: tuple[str, ...]) -> Fields:
-    return ((b"x-trioproxy-lossy", ", ".join(losses).encode("ascii", "replace")[:2048]),) if losses else ()
+    if not losses:
+        return ()
+    # Names of unknown parameters are the client's own words, and this is a header: what could bend it is replaced.
+    return ((b"x-trioproxy-lossy", UNSAFE.sub("?", ", ".join(losses))[:2048].encode("ascii")),)
 
 
 def fault_fields(fault: Fault, attempts: int) -> list[tuple[bytes, bytes]]:
