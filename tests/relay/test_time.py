@@ -220,3 +220,20 @@ async def test_close_means_truncated_even_behind_a_finish_that_never_came(autoju
         assert owed.events[-1] == "[DONE]"
         await trio.sleep(10)
         assert text_of(await house.post("/v1/chat/completions", ASK_STREAM)) == "again"
+
+
+async def test_an_answer_that_was_cut_has_one_name_on_both_roads(autojump_clock):
+    spoken, silent = Script.of(ROLE, *said("one"), Close()), Script.of(ROLE, Close())
+    backend = chat(spoken, spoken, silent, silent)
+    async with memory_gateway(backend, retry=Retry(rounds=0)) as house:
+        for path, ask in (("/v1/chat/completions", ASK_STREAM), ("/v1/responses", RESPOND_STREAM)) * 2:
+            await house.post(path, ask)
+            await trio.sleep(100)
+    assert [record.outcome for record in house.records] == ["truncated"] * 4
+
+
+async def test_a_wait_for_a_cooldown_is_told_as_waiting(autojump_clock):
+    backend = chat(error(429, retry_after="3"), plain())
+    async with memory_gateway(backend) as house:
+        assert (await house.post("/v1/chat/completions", ASK)).status == 200
+    assert house.records[0].waited >= 3

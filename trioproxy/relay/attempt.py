@@ -112,9 +112,10 @@ class Attempt(Generic[T]):
         outlet.begin(passing, self._spoken)
         limits = self.house.limits
         last = await pump(reply, passing, outlet, self.house.metronome, sent_at + (limits.first_substance_s or inf))
+        cut = last is None and passing.fault is None
         if last is None and not (passing.fault is not None and not passing.spoken):
             last = passing.finish()
-        return await self._stream_over(reply, passing, last, sent_at)
+        return await self._stream_over(reply, passing, last, sent_at, cut=cut)
 
     async def _unasked_plain(self, reply: Reply, codec: Translate[T], sent_at: float) -> Outcome:
         """A plain answer came where a stream was asked for: give the client the stream."""
@@ -125,10 +126,11 @@ class Attempt(Generic[T]):
         last = codec.take(events)
         return await self._stream_over(reply, codec, last, sent_at)
 
-    async def _stream_over(self, reply: Reply, codec: Codec[T], last: T | None, sent_at: float) -> Outcome:
+    async def _stream_over(self, reply: Reply, codec: Codec[T], last: T | None, sent_at: float, *, cut: bool = False) -> Outcome:
+        """What a stream came to. `cut`: the body ended before anybody had told of an end, so a fault is the codec's own conclusion."""
         outlet, fault = self.outlet, codec.fault
         if fault is not None and not codec.spoken:
-            return classify(fault.http_status, fault, self._rules)
+            return Truncated(fault) if cut else classify(fault.http_status, fault, self._rules)
         if not codec.ended:
             if last:
                 outlet.offer(last, self.house.metronome.now)
@@ -137,7 +139,7 @@ class Attempt(Generic[T]):
         if not outlet.end(last):
             await outlet.drained()
         if fault is not None:
-            return Broken(fault)
+            return Truncated(fault) if cut else Broken(fault)
         await self._read_off(reply)
         return Served(codec.usage, trio.current_time() - sent_at)
 
