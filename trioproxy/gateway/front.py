@@ -8,25 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 from urllib.parse import unquote
 
 from trioproxy.dialects import DIALECTS
 from trioproxy.dialects.base import Dialect
 from trioproxy.errors import FaultError, HttpError
 from trioproxy.framing.json import BadJson, depth_over, dumps, loads
-from trioproxy.gateway.clients import Client
+from trioproxy.gateway.clients import Client, Clients
 from trioproxy.gateway.cors import Cors
 from trioproxy.model.fault import Fault, FaultKind
 from trioproxy.relay.call import Call
 from trioproxy.relay.exchange import answer
+from trioproxy.relay.house import House
 from trioproxy.relay.line import JSON_FIELDS, Fields, HttpLine, fault_fields
 from trioproxy.routing import ModelInfo
 from trioproxy.wire.connection import Connection
 from trioproxy.wire.gate import Head
-
-if TYPE_CHECKING:
-    from trioproxy.gateway.gateway import Gateway
 
 Handler: TypeAlias = Callable[[Connection, Fields], Awaitable[None]]
 FACES: Final = {face.path: dialect for dialect in DIALECTS.values() for face in dialect.faces}
@@ -38,10 +36,28 @@ AFFINITY_FIELDS: Final = ("prompt_cache_key", "previous_response_id")
 AFFINITY_HEADERS: Final = (b"session-id", b"session_id", b"thread-id", b"x-session-id")
 
 
+class Behind(Protocol):
+    """What the front stands in front of."""
+
+    house: House
+    clients: Clients
+    cors: Cors
+    stopping: bool
+
+    def fresh_id(self) -> str:
+        """32 hex digits that nobody can guess."""
+
+    def unready(self) -> list[str]:
+        """Why new requests should go elsewhere; empty when they need not."""
+
+    def render_metrics(self) -> bytes:
+        """Counters and gauges in Prometheus' text format."""
+
+
 class Front:
     """Answers every request of every connection of one gateway."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Behind) -> None:
         self._gateway = gateway
         self._gets: dict[str, Handler] = {MODELS: self._models, "/healthz": self._health, "/readyz": self._ready, "/metrics": self._metrics}
         self.active = 0  # exchanges in flight

@@ -66,10 +66,8 @@ class Connection:
         answered: a head was sent for this request.
         parks: idle, it can be left to the sentry.
         parked: it is to be left now.
-        scope: cancelled by the house while the connection rests; set by whoever calls `next_head`. While an answer is due it is lent to whoever makes the
-            answer and has set `unfinished`: cancelled then, the connection opens another and lets the work go on in it. (One scope for the life of a busy
-            connection instead of one for each request: a tenth of the cost of a small exchange.)
-        unfinished: see there.
+        scope: cancelled by the house while the connection rests; set by whoever calls `next_head`. While an answer is due it is lent to whoever has set
+            `unfinished`: when it is cancelled then, the work goes on in another. (One scope for many requests saves a tenth of a small exchange.)
     """
 
     __slots__ = (
@@ -153,8 +151,6 @@ class Connection:
         """Bytes received and not yet used."""
         return len(self._buffer)
 
-    # --- the request ---------------------------------------------------------------------------------------------------------
-
     async def next_head(self) -> Head | None:
         """Wait for the next request's head.
 
@@ -221,8 +217,6 @@ class Connection:
                 await self._gather(DISCARD)
         self.keep_alive = self.keep_alive and self.body_read
 
-    # --- the answer ----------------------------------------------------------------------------------------------------------
-
     def head_bytes(self, status: int, headers: Headers, length: int | None) -> bytes:
         """Return an answer's head as bytes, and set up `frame` for its body.
 
@@ -271,8 +265,6 @@ class Connection:
     async def send_all(self, data: Buffer) -> None:
         """Send bytes that are framed already."""
         await self.transport.send_all(data)
-
-    # --- inside --------------------------------------------------------------------------------------------------------------
 
     async def _first_bytes(self) -> bytes:
         """Wait, resting, for a next request. While it rests, the house may cancel the scope; what came in that same instant is kept in the buffer."""

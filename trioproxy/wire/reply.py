@@ -1,0 +1,281 @@
+"""One answer of a backend: its head read strictly, its body taken out of its framing as it comes.
+
+Rule 1: nothing is retried, redirected or decoded here. Rule 2: whoever leaves early, by error or cancellation, closes the socket; only a complete answer on a
+clean connection gives it back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import trio
+
+from trioproxy.errors import BrokenError, RemoteProtocolError, StaleError
+from trioproxy.framing.chunked import ChunkedReader
+from trioproxy.wire.dial import Origin
+from trioproxy.wire.flows import Flows
+from trioproxy.wire.gate import parse_response_head
+from trioproxy.wire.transport import SocketTransport, Transport
+
+HEAD: Final = 65536
+INTERIM: Final = 50  # 1xx answers before the real one
+BARE_LF: Final = re.compile(rb"(?<!\r)\n")
+
+
+class Owner(Protocol):
+    """Where a reply's connection comes from and goes back to."""
+
+    @property
+    def origin(self) -> Origin:
+        """Whom the connection leads to."""
+
+    @property
+    def flows(self) -> Flows | None:
+        """The house's reading task, where there is one."""
+
+    def keep(self, transport: Transport) -> None:
+        """Take back a clean connection."""
+
+
+class Reply:
+    """The answer to one request: its head at once, its body as it comes.
+
+    Attributes:
+        status: 200 to 599.
+        headers: lower-case names; a repeated list field is joined.
+        reused: the connection had served before.
+        complete: the framing's own end was reached.
+    """
+
+    __slots__ = ("_chunks", "_closed", "_keep", "_left", "_owner", "_rest", "_spoiled", "_transport", "complete", "headers", "reused", "status")
+
+    def __init__(self, owner: Owner, transport: Transport, *, reused: bool) -> None:
+        self._owner = owner
+        self._transport = transport
+        self._closed = False
+        self._keep = False
+        self._spoiled = False  # the request was not sent whole
+        self._chunks: ChunkedReader | None = None
+        self._left: int | None = 0  # body bytes still owed; None: until the end of the connection, or in chunks
+        self._rest = b""  # received, not yet framed
+        self.status = 0
+        self.headers: dict[bytes, bytes] = {}
+        self.reused = reused
+        self.complete = False
+
+    async def receive(self) -> bytes:
+        """Return the next body bytes, decoded from their framing, or `b""` at the end; look at `complete` then.
+
+        What has arrived already is returned without a checkpoint.
+
+        Raises:
+            BrokenError: the connection was reset.
+            RemoteProtocolError: the framing is broken.
+        """
+        data, self._rest = self._rest, b""
+        while not self.complete:
+            if data and (body := self._framed(data)):
+                return body
+            if self.complete or self._closed:
+                break
+            try:
+                data = await self._transport.receive()
+            except trio.BrokenResourceError as exc:
+                self.abandon()
+                raise BrokenError(f"{self._owner.origin} broke off inside its answer: {exc}") from exc
+            except BaseException:
+                self.abandon()
+                raise
+            if not data:
+                self._ended()
+                break
+        return b""
+
+    async def flow(self, take: Callable[[bytes], bool]) -> bool:
+        """Hand the body on piece by piece, decoded from its framing, to a function that does not wait.
+
+        With the house's reading task (`Flows`) and a plain socket, `take` is called from that task, while this one sleeps.
+
+        Returns:
+            True when the body has ended (look at `complete` then), False when `take` returned False: it wants no more for now. Call again to go on.
+
+        Raises:
+            BrokenError, RemoteProtocolError: as `receive`. What `take` raises is raised here.
+        """
+        flows, fd = self._owner.flows, self._transport.fileno()
+        if flows is None or not flows.able or fd is None or not isinstance(self._transport, SocketTransport):
+            while data := await self.receive():
+                if not take(data):
+                    return False
+            return True
+        data, self._rest = self._rest, b""
+        if data and (body := self._framed(data)) and not take(body):
+            return False
+        over = self.complete or self._closed
+        receive = self._transport.try_receive
+
+        def turn() -> bool:
+            nonlocal over
+            try:
+                data = receive()
+            except trio.BrokenResourceError as exc:
+                raise BrokenError(f"{self._owner.origin} broke off inside its answer: {exc}") from exc
+            if not data:
+                if data is not None:
+                    over = True
+                    self._ended()
+                return data is None
+            body = self._framed(data)
+            over = self.complete
+            return (not body or take(body)) and not over
+
+        if not over:
+            try:
+                await flows.read(fd, turn)
+            except BaseException:
+                self.abandon()
+                raise
+        return over
+
+    def close(self) -> None:
+        """Give the connection back if it is clean, else close it. Any number of times."""
+        if self._closed:
+            return
+        self._closed = True
+        if self.complete and self._keep and not self._rest:
+            self._owner.keep(self._transport)
+        else:
+            self._transport.close()
+
+    def abandon(self) -> None:
+        """Close the connection, whatever has come."""
+        self._keep = False
+        self.close()
+
+    def _framed(self, data: bytes) -> bytes:
+        """The body bytes in these. Sets `complete` at the end; bytes behind it spoil the connection."""
+        if self._chunks is not None:
+            try:
+                body = self._chunks.feed(data)
+            except BaseException:
+                self.abandon()
+                raise
+            if self._chunks.ended:
+                self.complete = True
+                self._keep = self._keep and not self._chunks.rest
+            return body
+        if self._left is None:
+            return data
+        body = data[: self._left]
+        self._left -= len(body)
+        if not self._left:
+            self.complete = True
+            self._keep = self._keep and len(body) == len(data)
+        return body
+
+    def _ended(self) -> None:
+        """The peer closed: the end itself where nothing else marks it."""
+        self._keep = False
+        if self._left is None and self._chunks is None:
+            self.complete = not getattr(self._transport, "ragged", False)
+
+    async def exchange(self, first: bytes, more: memoryview) -> None:
+        """Send the request, and read the answer's head."""
+        data = await self._sent(first, more)
+        for _ in range(INTERIM + 1):
+            data, end = await self._whole_head(data)
+            status, headers, length, chunked, keep = parse_response_head(data[:end])
+            data = data[end:]
+            if status >= 200:
+                self._begin(status, headers, length, chunked=chunked, keep=keep)
+                self._rest = data
+                return self._settle_empty()
+            if status == 101:
+                raise RemoteProtocolError(f"{self._owner.origin} switched protocols without being asked")
+        raise RemoteProtocolError(f"{self._owner.origin} sent more than {INTERIM} interim answers")
+
+    async def _sent(self, first: bytes, more: memoryview) -> bytes:
+        """Send the request and return the first bytes of the answer."""
+        transport = self._transport
+        try:
+            await transport.send_all(first)
+            if more:
+                await transport.send_all(more)
+        except trio.BrokenResourceError as exc:
+            return self._early_answer(exc)
+        try:
+            data = await transport.receive()
+        except trio.BrokenResourceError as exc:
+            raise self._lost(str(exc)) from exc
+        if not data:
+            raise self._lost("it closed without an answer")
+        return data
+
+    def _early_answer(self, exc: trio.BrokenResourceError) -> bytes:
+        """A backend that refuses a body answers and closes while we still send: the answer may be here already."""
+        try:
+            data = self._transport.try_receive()
+        except trio.BrokenResourceError:
+            data = None
+        if not data:
+            raise self._lost(str(exc)) from exc
+        self._spoiled = True
+        return data
+
+    def _lost(self, why: str) -> RemoteProtocolError:
+        error = StaleError if self.reused else BrokenError
+        return error(f"{self._owner.origin} gave no answer: {why}")
+
+    async def _whole_head(self, data: bytes) -> tuple[bytes, int]:
+        """Read until a head is whole. Returns what was read, and where the head ends."""
+        at = data.find(b"\r\n\r\n")
+        if at < 0:
+            data = await self._dripped_head(data)
+            at = data.find(b"\r\n\r\n")
+        if at > HEAD:
+            raise RemoteProtocolError(f"{self._owner.origin} sent a response head of more than {HEAD} bytes")
+        return data, at + 4
+
+    async def _dripped_head(self, first: bytes) -> bytes:
+        data, searched = bytearray(first), 0
+        while data.find(b"\r\n\r\n", max(searched - 3, 0)) < 0:
+            self._suspect(data, searched)
+            searched = len(data)
+            try:
+                more = await self._transport.receive()
+            except trio.BrokenResourceError as exc:
+                raise BrokenError(f"{self._owner.origin} broke off inside a response head: {exc}") from exc
+            if not more:
+                raise BrokenError(f"{self._owner.origin} closed inside a response head, after {len(data)} bytes")
+            data += more
+        return bytes(data)
+
+    def _suspect(self, data: bytearray, searched: int) -> None:
+        """Refuse early what will never become a head."""
+        if len(data) > HEAD:
+            raise RemoteProtocolError(f"{self._owner.origin} sent a response head of more than {HEAD} bytes")
+        if not data.startswith(b"HTTP/1."[: len(data)]):
+            raise RemoteProtocolError(f"{self._owner.origin} does not answer in HTTP/1.1")
+        if BARE_LF.search(data, max(searched - 1, 0)):
+            raise RemoteProtocolError(f"{self._owner.origin} ends a line of its head without a carriage return")
+
+    def _begin(self, status: int, headers: dict[bytes, bytes], length: int | None, *, chunked: bool, keep: bool) -> None:
+        coding = headers.get(b"content-encoding")
+        if coding is not None and coding.lower() not in (b"identity", b""):
+            raise RemoteProtocolError(f"{self._owner.origin} sent a compressed answer, which was not asked for")
+        self.status, self.headers, self._keep = status, headers, keep and not self._spoiled
+        if status in (204, 304):
+            self._left = 0
+        elif chunked:
+            self._left, self._chunks = None, ChunkedReader()
+        else:
+            self._left = length
+
+    def _settle_empty(self) -> None:
+        """An answer without a body is complete with its head."""
+        if self._left == 0:
+            self.complete = True
+            self._keep = self._keep and not self._rest
+            self._rest = b""
