@@ -187,7 +187,7 @@ async def test_a_client_that_takes_nothing_is_cut(autojump_clock):
             assert not house.records
             assert backend.calls[0].taken < 10
             await trio.sleep(2)
-        assert house.records[0].outcome == "abandoned"
+        assert (house.records[0].outcome, house.records[0].note) == ("abandoned", "client takes nothing")
         assert backend.calls[0].dropped
         assert house.gateway.house.pool.leases == 0
 

@@ -32,6 +32,7 @@ class Record:
         status: the HTTP status the client was sent, 0 when none was.
         losses: parameters that had no effect.
         passed: True when bytes were passed through, False when they were translated.
+        note: why the client no longer counted, empty while it did.
     """
 
     request_id: str

@@ -68,6 +68,7 @@ class Exchange(Generic[T]):
         self.house.metronome.discard(self.outlet)
         self.record.ended = trio.current_time()
         self.record.bytes_out = self.line.sent
+        self.record.note = self.tether.gone or ""
         for observer in self.house.observers:
             observer(self.record)
 
