@@ -68,3 +68,11 @@ def test_every_program_that_brings_its_configuration_runs(text: str, tmp_path: P
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_no_link_leads_nowhere(page: Path) -> None:
     assert [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()] == []
+
+
+def test_every_test_that_a_page_names_is_there() -> None:
+    named = {found for page in PAGES for found in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", page.read_text())}
+    assert named
+    assert [
+        f"{file}::{name}" for file, name in named if not re.search(rf"^(async )?def {name}\b" if name else "", (ROOT / file).read_text(), re.MULTILINE)
+    ] == []
