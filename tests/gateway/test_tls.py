@@ -2,6 +2,7 @@
 
 import json
 import ssl
+from functools import partial
 
 import attrs
 import pytest
@@ -37,7 +38,7 @@ async def server(nursery, tmp_path):
         except trio.BrokenResourceError:
             pass  # a client that does not trust us
 
-    listeners = await nursery.start(lambda task_status: trio.serve_ssl_over_tcp(serve, 0, context, host="127.0.0.1", task_status=task_status))
+    listeners = await nursery.start(partial(trio.serve_ssl_over_tcp, serve, 0, context, host="127.0.0.1"))
     return listeners[0].transport_listener.socket.getsockname()[1], str(tmp_path / "ca.pem"), received
 
 
