@@ -278,6 +278,12 @@ def test_translate_turns_a_request_and_lists_what_is_lost() -> None:
     assert "lost: metadata" in result.stderr
 
 
+def test_translate_knows_the_quirks_there_are() -> None:
+    result = run("translate", "--from", "chat", "--to", "responses", "--quirk", "no_don", stdin=STREAM)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("trioproxy: no backend of the dialect chat has a quirk 'no_don' (")
+
+
 @pytest.mark.parametrize("kind", ["request", "response", "stream"])
 @pytest.mark.parametrize("stdin", ["nonsense", "[]", '{"model": 5}', "data: nonsense\n\n", "\x00"])
 @pytest.mark.parametrize("source", NAMES)
@@ -445,6 +451,15 @@ def test_serve_says_what_its_backends_turned_out_to_be() -> None:
         with started("serve", "--listen", "127.0.0.1:0", "--backend", backend.url, "--backend", nowhere) as served:
             assert served.said("backend b1") == f"trioproxy: backend b1 ({backend.url}/v1) speaks chat and lists 2 models"
             assert served.said("backend b2").startswith(f"trioproxy: warning: backend b2 ({nowhere}/v1) cannot be reached.")
+
+
+def test_a_reader_that_has_seen_enough_is_no_traceback() -> None:
+    with subprocess.Popen([sys.executable, "-m", "trioproxy", "ask", "mock-n9-d50", "x"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.read(1)
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait(30)) == (b"", 1)
 
 
 def test_an_address_that_is_taken_is_a_line_and_exit_code_2() -> None:

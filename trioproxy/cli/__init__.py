@@ -7,6 +7,7 @@ Exit codes: 0 done; 1 refused, or the answer was a fault; 2 wrong usage, or an a
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 NAMES: Final = ("chat", "responses")  # of the dialects; a test compares them with the table, which takes its time to import
 UNBOUND: Final = 2
+WRONG: Final = 2
 INTERRUPTED: Final = 130
 
 
@@ -55,6 +57,10 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except (TrioproxyError, OSError, KeyboardInterrupt, BaseExceptionGroup) as exc:
             leaves = list(_leaves(exc))
+            if any(isinstance(leaf, BrokenPipeError) for leaf in leaves):
+                # Who read our output has seen enough (`| head`). What is still buffered must not be tried again when the interpreter ends.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                ctx.exit(1)
             if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
                 ctx.exit(INTERRUPTED)
             if not all(isinstance(leaf, TrioproxyError | OSError) for leaf in leaves):

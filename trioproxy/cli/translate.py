@@ -11,6 +11,8 @@ from typing import BinaryIO, Final
 
 import click
 
+from trioproxy.cli import WRONG, CommandError
+from trioproxy.config.units import suggest
 from trioproxy.dialects import DIALECTS
 from trioproxy.dialects.base import Dialect, Setting
 from trioproxy.errors import FaultError, RemoteProtocolError
@@ -29,8 +31,12 @@ def run(source: str, target: str, kind: str, quirks: frozenset[str]) -> int:
 
     Returns:
         The exit code: 0, or 1 when the input was not what it should be or tells of a fault; stderr then says so.
+
+    Raises:
+        CommandError: there is no such quirk.
     """
     reader, writer = DIALECTS[source], DIALECTS[target]
+    _check_quirks(writer if kind == "request" else reader, quirks)
     stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
     try:
         if kind == "stream":
@@ -43,6 +49,11 @@ def run(source: str, target: str, kind: str, quirks: frozenset[str]) -> int:
         return _complain(str(exc))
     stdout.write(body + b"\n")
     return _failed(fault) if fault is not None else 0
+
+
+def _check_quirks(backend: Dialect, quirks: frozenset[str]) -> None:
+    for quirk in sorted(quirks - set(backend.quirks)):
+        raise CommandError(f"no backend of the dialect {backend.name} has a quirk {quirk!r} ({suggest(quirk, sorted(backend.quirks))})", WRONG)
 
 
 def _stream(reader: Dialect, writer: Dialect, quirks: frozenset[str], stdin: BinaryIO, stdout: BinaryIO) -> int:
