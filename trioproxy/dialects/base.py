@@ -137,7 +137,7 @@ class Dialect:
     target: Callable[[str, bool], str]
     # Cheap check of a request's shape, on every road: types of top-level fields, of messages and tools. Raises FaultError with `param`.
     check: Callable[[dict[str, Any]], None]
-    # Raises FaultError with `param` for what is wrong.
+    # Of a document that has passed `check`. Raises FaultError with `param` for what is wrong.
     read_request: Callable[[dict[str, Any]], Request]
     # (request, upstream model, quirks). Raises FaultError with `param` for what this dialect cannot say and must not drop.
     write_request: Callable[[Request, str, frozenset[str]], Written]

@@ -108,6 +108,7 @@ def test_no_request_crashes_the_reader_or_the_writer(fields: dict[str, Any]) -> 
     """A request is understood or refused as the client's fault, with the parameter at fault."""
     fault = None
     try:
+        RESPONSES.check(BASE | fields)  # as whoever reads a request does
         request = RESPONSES.read_request(BASE | fields)
         RESPONSES.write_request(request, "m", frozenset())
     except FaultError as exc:

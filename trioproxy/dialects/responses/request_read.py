@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from trioproxy.dialects.responses.check import check
 from trioproxy.dialects.responses.items_read import read_input
 from trioproxy.dialects.responses.seals import DIALECT
 from trioproxy.dialects.responses.tools_read import read_format, read_tool_choice, read_tools
@@ -123,12 +122,11 @@ _READERS: Final[Mapping[str, Callable[[_Reading, Any], None]]] = {
 
 
 def read_request(doc: dict[str, Any]) -> Request:
-    """Read a request for `POST /responses`.
+    """Read a request for `POST /responses` that has passed `check`.
 
     Raises:
         FaultError: the request is malformed, or asks for what cannot be done in translation; with `param`.
     """
-    check(doc)
     if not _HELD.isdisjoint(doc):
         _refuse(doc)
     reading = _Reading(doc)
