@@ -9,6 +9,7 @@ import pytest
 
 import trioproxy
 from trioproxy.config.load import load, loads
+from trioproxy.dialects import DIALECTS
 from trioproxy.model.limits import Keepalive, Limits, Retry
 
 ROOT = Path(trioproxy.__file__).parent.parent
@@ -51,6 +52,12 @@ def test_limits_on_the_page_are_the_defaults() -> None:
     for cls in (Limits, Keepalive, Retry):
         missing = [field for field in cls.__slots__ if not field.startswith("_") and not re.search(rf"^{field} = ", text, re.MULTILINE)]
         assert missing == []
+
+
+def test_quirks_on_the_page_are_those_there_are() -> None:
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    for name, dialect in DIALECTS.items():
+        assert dict(re.findall(rf"^\| {name} \| `(\w+)` \| (.*) \|$", text, re.MULTILINE)) == dialect.quirks
 
 
 @pytest.mark.parametrize("text", blocks("python"))
