@@ -28,6 +28,8 @@ def default_context(cafile: str | None = None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=cafile)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
+    # Early releases of Python 3.11, Debian 12's among them, ask OpenSSL to take any end for a clean one: whoever cuts the line could end an answer.
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
     return context
 
 
