@@ -18,6 +18,7 @@ from trioproxy.wire.transport import Buffer, SocketTransport
 
 SLICE: Final = 65536  # plaintext encrypted at a time, so that little ciphertext waits for a slow peer
 RECORD: Final = 16384
+RAGGED: Final = "UNEXPECTED_EOF_WHILE_READING"  # Debian 12's Python 3.11.2 tells it as a plain SSLError
 
 
 def default_context(cafile: str | None = None) -> ssl.SSLContext:
@@ -189,12 +190,11 @@ class TlsTransport:
             if not parts:
                 self._answer_peer()
                 return None
-        except ssl.SSLEOFError:
-            self.ragged = True
         except ssl.SSLZeroReturnError:
             pass
         except ssl.SSLError as exc:
-            if not parts:
+            self.ragged = self.ragged or isinstance(exc, ssl.SSLEOFError) or exc.reason == RAGGED
+            if not parts and not self.ragged:
                 raise trio.BrokenResourceError(f"TLS failed: {_reason(exc)}") from exc
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
