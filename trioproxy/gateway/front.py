@@ -63,23 +63,32 @@ class Front:
         self.active = 0  # exchanges in flight
         self.held = 0  # bytes of request bodies held by them
 
-    async def handle(self, connection: Connection) -> None:
+    # Functions on the road of every request that would only await another one return its coroutine instead: each level costs a coroutine, and a step of every
+    # wake-up while the answer is awaited.
+
+    def handle(self, connection: Connection) -> Awaitable[None]:
         """Answer one request."""
         head = connection.head
         assert head is not None
-        cors = self._gateway.cors
-        origin = head.headers.get(b"origin")
+        dialect = FACES.get(head.path)
+        if head.method == "POST" and dialect is not None and b"origin" not in head.headers:
+            return self._call(connection, head, dialect, ())
+        return self._other(connection, head, dialect)
+
+    async def _other(self, connection: Connection, head: Head, dialect: Dialect | None) -> None:
+        """Everything but a call from a program: web pages, lists, health, and what is wrong."""
+        cors, origin = self._gateway.cors, head.headers.get(b"origin")
         fields: Fields = cors.fields(origin) if origin is not None else ()
-        fault = cors.judge(head) if origin is not None else None
+        fault = cors.judge(head)
+        if fault is None and head.method == "POST" and dialect is not None:
+            await self._call(connection, head, dialect, fields)
+            return
         if fault is None:
-            fault = await self._dispatch(connection, head, fields)
+            fault = await self._get(connection, head, dialect, fields)
         if fault is not None:
             await self._refuse(connection, dialect_of(head.path), fault, fields)
 
-    async def _dispatch(self, connection: Connection, head: Head, fields: Fields) -> Fault | None:
-        dialect = FACES.get(head.path)
-        if head.method == "POST" and dialect is not None:
-            return await self._call(connection, head, dialect, fields)
+    async def _get(self, connection: Connection, head: Head, dialect: Dialect | None, fields: Fields) -> Fault | None:
         get = self._gets.get(head.path) or (self._model if head.path.startswith(MODELS + "/") else None)
         if dialect is None and get is None:
             return Fault(FaultKind.NOT_FOUND, f"Invalid URL ({head.method} {_shown(head.path)})")
@@ -94,25 +103,26 @@ class Front:
 
     # A model is asked.
 
-    async def _call(self, connection: Connection, head: Head, dialect: Dialect, fields: Fields) -> Fault | None:
+    async def _call(self, connection: Connection, head: Head, dialect: Dialect, fields: Fields) -> None:
         admitted = self._gateway.clients.admit(head.headers)
-        if isinstance(admitted, Fault):
-            return admitted
-        if (fault := self._room(head)) is not None:
-            return fault
+        fault = admitted if isinstance(admitted, Fault) else self._room(head)
+        if fault is not None:
+            await self._refuse(connection, dialect, fault, fields)
+            return
+        assert isinstance(admitted, Client)
         house = self._gateway.house
         try:
             # Nothing here keeps a name for the body: the call alone holds it, and lets go of it once the model has spoken.
             call = self._read(connection, head, dialect, await connection.body(house.limits.body), admitted)
         except FaultError as exc:
-            return exc.fault
+            await self._refuse(connection, dialect, exc.fault, fields)
+            return
         size = len(call.raw)
         fields = (*fields, (b"x-request-id", b"req_" + call.id.encode("ascii")))
         line = HttpLine(connection, call, fields, house.limits.frame, unary_beat=house.keepalive.unary, debug=house.debug)
         self.active += 1
         self.held += size
         await answer(call, connection, line, house, partial(self._done, size))
-        return None
 
     def _done(self, size: int) -> None:
         self.active -= 1

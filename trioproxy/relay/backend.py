@@ -7,8 +7,8 @@ wrongly).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Protocol
 from urllib.parse import urlencode
 
 import attrs
@@ -94,7 +94,7 @@ class HttpBackend:
     translate: bool = False
     extra: Sequence[tuple[bytes, bytes]] = ()
 
-    async def open(self, lease: Lease, body: bytes, *, stream: bool, fresh: bool = False) -> Reply:
+    def open(self, lease: Lease, body: bytes, *, stream: bool, fresh: bool = False) -> Coroutine[Any, Any, Reply]:
         """Send one request; see `Backend.open`."""
         credential = lease.credential
         headers = [
@@ -107,4 +107,4 @@ class HttpBackend:
         target = self.base + self.dialect.target(lease.candidate.model, stream)
         if query := credential.query():
             target += ("&" if "?" in target else "?") + urlencode(query)
-        return await self.upstream.request("POST", target, headers, body, fresh=fresh)
+        return self.upstream.request("POST", target, headers, body, fresh=fresh)

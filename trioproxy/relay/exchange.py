@@ -10,7 +10,7 @@ An exchange owns neither task nor scope: whoever calls it waits for it, and lend
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from math import inf
 from typing import Generic, Protocol, TypeVar
 
@@ -56,12 +56,9 @@ class Exchange(Generic[T]):
         house.metronome.add(outlet, now)
         return cls(house, line, tether, record, outlet, laps)
 
-    async def run(self, now: float) -> None:
+    def run(self, now: float) -> Awaitable[None]:
         """Answer, in the scope that the tether holds."""
-        try:
-            await self.laps.run(now)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self.tether.cancel("client disconnected")  # a write found out before the sentry did
+        return self.laps.run(now)
 
     def end(self) -> None:
         """Sign off, and tell the observers. Synchronous: nothing can come between."""
@@ -91,12 +88,12 @@ async def ask(call: Call, line: ReadingLine[T], house: House, tether: Tether) ->
         one.end()
 
 
-async def answer(call: Call, connection: Connection, line: HttpLine, house: House, done: Callable[[], None]) -> None:
+def answer(call: Call, connection: Connection, line: HttpLine, house: House, done: Callable[[], None]) -> Awaitable[None]:
     """Answer one call on a connection, in the connection's scope. `done` is called at the end, whatever that is."""
     now = trio.current_time()
     tether = Tether(now + (house.limits.total_s or inf))
     watch = house.sentry.watching(connection.transport, tether)
-    await _Served(Exchange.begin(call, line, house, tether, now), connection, watch, done).start(now)
+    return _Served(Exchange.begin(call, line, house, tether, now), connection, watch, done).start(now)
 
 
 @attrs.define(eq=False)
@@ -108,10 +105,11 @@ class _Served:
     watch: Watch
     done: Callable[[], None]
 
-    async def start(self, now: float) -> None:
+    def start(self, now: float) -> Awaitable[None]:
+        """Sign on with the sentry, and run."""
         self.connection.unfinished = self
-        self.watch.__enter__()  # left in `drop`, which comes whatever happens: the watch outlives the scope, and so this frame
-        await self._run(now)
+        self.watch.__enter__()  # left in `drop`, which comes whatever happens: the watch outlives the scope, and so every frame in it
+        return self._run(now)
 
     async def go_on(self) -> None:
         """See `wire.connection.Unfinished`."""

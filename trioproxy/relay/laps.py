@@ -6,6 +6,7 @@ This is the one loop of the house in which anything is retried. *Whether* is `po
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Final, Generic, TypeVar
 
 import attrs
@@ -59,13 +60,16 @@ class Laps(Generic[T]):
     async def run(self, now: float) -> None:
         """Go round until the answer was told, or a fault is. When this is cancelled by the tether, call `interrupted`, and then this again."""
         tether = self.outlet.tether
-        while not self._over:
-            tether.renew()
-            await self._lap(now)
-            now = trio.current_time()
-        if self._fault is not None and tether.gone is None:
-            fault, self._fault = self._fault, None
-            await self._tell(fault)
+        try:
+            while not self._over:
+                tether.renew()
+                await self._lap(now)
+                now = trio.current_time()
+            if self._fault is not None and tether.gone is None:
+                fault, self._fault = self._fault, None
+                await self._tell(fault)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            tether.cancel("client disconnected")  # a write found out before the sentry did
 
     def interrupted(self) -> None:
         """The lap was ended from outside. What a verdict meant for the lease was settled on the way out."""
@@ -90,7 +94,8 @@ class Laps(Generic[T]):
         if affinity is not None and self._candidates[0].backend in self.house.unsticky:
             affinity = None
         want = Want(self._candidates, frozenset(self._tried) if self._tried else NONE_TRIED, affinity, self.call.model)
-        picked = await self.house.turnstile.lease(want, self.house.limits, now)
+        turnstile = self.house.turnstile
+        picked = turnstile.pick(want, now) or await turnstile.lease(want, self.house.limits, now)
         if isinstance(picked, Lease):
             self.record.waited += picked.taken_at - now
             await self._serve(picked)
@@ -120,7 +125,8 @@ class Laps(Generic[T]):
                 fresh, outcome = ruling is not None and ruling.again is Again.SAME, None
                 outcome = await self._attempt(lease, now, fresh=fresh)
                 now, stage = trio.current_time(), self.outlet.stage
-                self.record.attempts[-1].ended = now
+                report = self.record.attempts[-1]
+                report.ended, report.outcome = now, type(outcome).__name__.lower()
                 ruling = lease.settle(outcome, now, stage)
                 if ruling.again is Again.REFRESH and not await self.house.refresher.refresh(lease):
                     ruling = lease.settle(outcome, now, stage)  # in vain: the ruling's other half
@@ -158,7 +164,7 @@ class Laps(Generic[T]):
         if not self._candidates:
             self._end(self._last)
 
-    async def _attempt(self, lease: Lease, now: float, *, fresh: bool) -> Outcome:
+    def _attempt(self, lease: Lease, now: float, *, fresh: bool) -> Awaitable[Outcome]:
         candidate, record, outlet, written = lease.candidate, self.record, self.outlet, self._bodies[lease.index]
         report = Attempted(candidate.backend, lease.credential.name, candidate.model, now)
         record.attempts.append(report)
@@ -167,10 +173,7 @@ class Laps(Generic[T]):
         outlet.losses = record.losses = written.losses
         outlet.begin(None)
         attempt = Attempt(self.call, backend, lease, written.body, self.reader, outlet, self.house, report, self._bodies.clear)
-        del written  # a sleeping frame holds no body
-        outcome = await attempt.run(now, fresh=fresh)
-        report.outcome = type(outcome).__name__.lower()
-        return outcome
+        return attempt.run(now, fresh=fresh)
 
     def _conclude(self, lease: Lease, outcome: Outcome, ruling: Ruling) -> None:
         """What the end of an attempt means for the exchange."""

@@ -34,6 +34,13 @@ class Turnstile:
     def __len__(self) -> int:
         return len(self._waiters)
 
+    def pick(self, want: Want, now: float) -> Lease | Wait | Nobody | None:
+        """What can be said without waiting; None when it must be waited for (`lease`)."""
+        if self._rivals(want):
+            return None
+        picked = self._pool.pick(want, now)
+        return None if isinstance(picked, Wait) and picked.busy else picked
+
     async def lease(self, want: Want, limits: Limits, now: float) -> Lease | Wait | Nobody:
         """A lease; or `Wait` when only time can help (or the queue was full, or took too long), or `Nobody` when nothing can.
 
