@@ -28,7 +28,8 @@ class Record:
     """One exchange. Times are `trio.current_time()` floats, 0.0 where it did not come so far; bytes and counts are integers.
 
     Attributes:
-        outcome: `served`, `refused`, `failed` (fault frame or error status of ours), `abandoned`, and so on: the last outcome's class name in lower case.
+        outcome: the last attempt's outcome, its class name in lower case (`served`, `refused`, `throttled`, `truncated`, `abandoned` …). Without an attempt:
+            `refused` for the request's own fault, `unavailable` when nobody could be asked.
         status: the HTTP status the client was sent, 0 when none was.
         losses: parameters that had no effect.
         passed: True when bytes were passed through, False when they were translated.
