@@ -158,6 +158,8 @@ def parse_response_head(raw: bytes) -> tuple[int, Fields, int | None, bool, bool
         if twice:
             raise RemoteProtocolError(f"an answer gives {twice.decode()} twice")
     minor, status = int(found[1]), int(found[2])
+    if status == 101:
+        raise RemoteProtocolError("an answer switches protocols, which nobody asked for")
     length, chunked = _answer_framing(status, minor, fields)
     if unusual or not minor or not raw.isascii():
         _judge_answer(raw, status, fields)

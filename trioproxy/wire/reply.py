@@ -183,35 +183,45 @@ class Reply:
 
     async def exchange(self, first: bytes, more: memoryview) -> None:
         """Send the request, and read the answer's head."""
-        data = await self._sent(first, more)
-        for _ in range(INTERIM + 1):
-            data, end = await self._whole_head(data)
-            status, headers, length, chunked, keep = parse_response_head(data[:end])
-            data = data[end:]
-            if status >= 200:
-                self._begin(status, headers, length, chunked=chunked, keep=keep)
-                self._rest = data
-                return self._settle_empty()
-            if status == 101:
-                raise RemoteProtocolError(f"{self._owner.origin} switched protocols without being asked")
-        raise RemoteProtocolError(f"{self._owner.origin} sent more than {INTERIM} interim answers")
-
-    async def _sent(self, first: bytes, more: memoryview) -> bytes:
-        """Send the request and return the first bytes of the answer."""
         transport = self._transport
         try:
             await transport.send_all(first)
             if more:
                 await transport.send_all(more)
         except trio.BrokenResourceError as exc:
-            return self._early_answer(exc)
-        try:
-            data = await transport.receive()
-        except trio.BrokenResourceError as exc:
-            raise self._lost(str(exc)) from exc
-        if not data:
-            raise self._lost("it closed without an answer")
-        return data
+            data = self._early_answer(exc)
+        else:
+            # Awaited here and not in a function of its own: every level between a request and its wait is a step of its wake-up.
+            try:
+                data = await transport.receive()
+            except trio.BrokenResourceError as exc:
+                raise self._lost(str(exc)) from exc
+            if not data:
+                raise self._lost("it closed without an answer")
+        if data.find(b"\r\n\r\n") < 0 or not self._begun(data):
+            await self._read_head(data)
+
+    def _begun(self, data: bytes) -> bool:
+        """Whether these bytes begin with the whole head of the real answer; if so, it has been read."""
+        end = data.find(b"\r\n\r\n") + 4
+        if end > HEAD + 4:
+            raise RemoteProtocolError(f"{self._owner.origin} sent a response head of more than {HEAD} bytes")
+        status, headers, length, chunked, keep = parse_response_head(data[:end])
+        if status < 200:
+            return False
+        self._begin(status, headers, length, chunked=chunked, keep=keep)
+        self._rest = data[end:]
+        self._settle_empty()
+        return True
+
+    async def _read_head(self, data: bytes) -> None:
+        """Read on until the head of the real answer is whole."""
+        for _ in range(INTERIM + 1):
+            data, end = await self._whole_head(data)
+            if self._begun(data):
+                return
+            data = data[end:]
+        raise RemoteProtocolError(f"{self._owner.origin} sent more than {INTERIM} interim answers")
 
     def _early_answer(self, exc: trio.BrokenResourceError) -> bytes:
         """A backend that refuses a body answers and closes while we still send: the answer may be here already."""
