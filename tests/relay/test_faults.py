@@ -286,3 +286,20 @@ async def test_fault_18_turns_are_fair_while_one_is_away_and_a_key_serves_many_s
         await trio.sleep(1)
         counts = [state.in_flight for state in house.gateway.house.pool.states(trio.current_time())]
         assert counts == [25, 25, 25, 25]
+
+
+DYING = frame({"error": {"message": "died with correct horse battery", "type": "server_error", "code": None}})
+
+
+@pytest.mark.parametrize("translate", [False, True])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
+async def test_an_error_inside_a_stream_is_told_once_and_without_our_key(autojump_clock, path, translate):
+    backend = chat(Script.of(ROLE, *said("one"), DYING, DONE), translate=translate)
+    async with memory_gateway(backend, keys=[CredentialConfig("a", Secret("correct horse battery"))]) as house:
+        answer = await house.post(path, {**ASK_STREAM, **RESPOND_STREAM})
+        assert house.records[0].outcome == "broken"
+        assert house.gateway.house.pool.leases == 0
+    assert text_of(answer) == "one"
+    assert b"died with ***" in answer.body
+    assert b"horse" not in answer.body
+    assert sum(1 for event in answer.events if "error" in event) == 1

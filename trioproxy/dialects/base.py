@@ -111,8 +111,8 @@ class Scanner(Protocol):
     fault: Fault | None  # an in-band error was seen
     usage: Usage | None  # of the terminal frames; None until then, or when the backend does not say
 
-    def feed(self, data: bytes) -> None:
-        """Look at the next whole frames."""
+    def feed(self, data: bytes, *, cut: bool = False) -> None:
+        """Look at the next whole frames; or at a last one whose blank line never came (`cut`), which goes to the client only if it is an end or an error."""
         ...
 
     def finish(self) -> bytes:

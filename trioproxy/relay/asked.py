@@ -12,6 +12,7 @@ from trioproxy.model.events import Event, Failed
 from trioproxy.model.fault import Fault
 from trioproxy.relay.backend import Backend
 from trioproxy.relay.codec import Codec, Translate, translate
+from trioproxy.relay.veil import veiled_fault
 
 
 def _same(events: list[Event]) -> list[Event]:
@@ -42,6 +43,10 @@ class AskedLine:
     def plain(self, backend: Backend, events: list[Event], raw: bytes | None, losses: tuple[str, ...]) -> list[Event]:
         """A plain answer is its events."""
         return events
+
+    def veiled(self, data: list[Event], secret: str | None) -> list[Event]:
+        """See `Line.veiled`."""
+        return [Failed(veiled_fault(event.fault, secret)) if isinstance(event, Failed) else event for event in data]
 
     @property
     def blocked(self) -> bool:

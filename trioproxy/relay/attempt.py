@@ -29,6 +29,7 @@ from trioproxy.relay.codec import TRUNCATED, Codec, Translate, whole
 from trioproxy.relay.house import House, Reader
 from trioproxy.relay.outlet import Outlet
 from trioproxy.relay.pump import pump
+from trioproxy.relay.veil import secret_of
 
 T = TypeVar("T")
 
@@ -106,15 +107,15 @@ class Attempt(Generic[T]):
         outlet, losses = self.outlet, self.outlet.losses
         if _is_json(reply.headers):
             codec = self.reader.translator(self.backend, losses)
-            outlet.begin(codec, self._spoken)
+            outlet.begin(codec, self._spoken, secret_of(self.lease))
             return await self._unasked_plain(reply, codec, sent_at)
         passing = self.reader.codec(self.backend, losses)
-        outlet.begin(passing, self._spoken)
+        outlet.begin(passing, self._spoken, secret_of(self.lease))
         limits = self.house.limits
         last = await pump(reply, passing, outlet, self.house.metronome, sent_at + (limits.first_substance_s or inf))
         cut = last is None and passing.fault is None
         if last is None and not (passing.fault is not None and not passing.spoken):
-            last = passing.finish()
+            last = outlet.veiled(passing.finish())
         return await self._stream_over(reply, passing, last, sent_at, cut=cut)
 
     async def _unasked_plain(self, reply: Reply, codec: Translate[T], sent_at: float) -> Outcome:
@@ -123,7 +124,7 @@ class Attempt(Generic[T]):
         if not reply.complete:
             return Truncated(TRUNCATED)
         events = whole(self.backend.dialect, self.backend.quirks, raw, self.house.limits.frame, stream=False)
-        last = codec.take(events)
+        last = self.outlet.veiled(codec.take(events))
         return await self._stream_over(reply, codec, last, sent_at)
 
     async def _stream_over(self, reply: Reply, codec: Codec[T], last: T | None, sent_at: float, *, cut: bool = False) -> Outcome:

@@ -139,7 +139,7 @@ class Passthrough:
         rest = self._cutter.rest
         if rest and not self.ended:
             # A last frame whose blank line never came: it is whole if the scanner takes it for the end.
-            self._scanner.feed(rest + b"\n\n")
+            self._scanner.feed(rest + b"\n\n", cut=True)
             self._look()
             owed = rest + b"\n\n" if self.ended or self.fault is not None else b""
         else:

@@ -24,6 +24,7 @@ from trioproxy.relay.attempt import Attempt
 from trioproxy.relay.call import Call
 from trioproxy.relay.house import House, Reader
 from trioproxy.relay.outlet import Outlet
+from trioproxy.relay.veil import secret_of, veiled_fault
 
 T = TypeVar("T")
 OPEN_TO_RETRY = (Stage.HELD, Stage.OPEN)
@@ -81,8 +82,8 @@ class Laps(Generic[T]):
             self._end(None if isinstance(verdict, Served | Abandoned) else verdict.fault)
 
     async def _tell(self, fault: Fault) -> None:
-        if self.record.outcome in ("abandoned", "refused"):
-            self.record.outcome = "refused"
+        if self.record.outcome == "abandoned":  # nobody was asked: the request's own fault, or nobody's turn
+            self.record.outcome = "unavailable" if fault.http_status in (429, 502, 503, 504) else "refused"
         if not self.outlet.fail(fault):
             await self.outlet.drained()
 
@@ -187,7 +188,7 @@ class Laps(Generic[T]):
         elif isinstance(outcome, Abandoned):
             self._over = True
         else:
-            fault = self._last = _without(lease, outcome.fault)
+            fault = self._last = veiled_fault(outcome.fault, secret_of(lease))
             self._tries += 1
             self._tried.add(lease.key)
             if self.outlet.tether.final:
@@ -202,15 +203,3 @@ class Laps(Generic[T]):
         if self.outlet.tether.final or self.outlet.stage not in OPEN_TO_RETRY or self._tries >= retry.attempts:
             return False
         return now - self.record.started < retry.before_head_s and self.house.budget.allow(now)
-
-
-def _without(lease: Lease, fault: Fault) -> Fault:
-    """The fault, without the secret that was sent: some backends repeat it in their complaint, in whatever form it has."""
-    secret = lease.credential.secret
-    if secret is None:
-        return fault
-    key = secret.reveal()
-    if key not in fault.message and (fault.raw is None or key.encode() not in fault.raw):
-        return fault
-    raw = fault.raw.replace(key.encode(), b"***") if fault.raw is not None else None
-    return attrs.evolve(fault, message=fault.message.replace(key, "***"), raw=raw)

@@ -19,6 +19,7 @@ from trioproxy.model.fold import fold
 from trioproxy.relay.backend import Backend
 from trioproxy.relay.call import Call
 from trioproxy.relay.codec import Codec, Translate, passthrough, translate
+from trioproxy.relay.veil import veiled
 from trioproxy.wire.connection import Connection
 
 Fields = tuple[tuple[bytes, bytes], ...]
@@ -73,6 +74,10 @@ class HttpLine:
         return self._dialect.write_response(fold(events), self._call.setting(losses))
 
     # The Line protocol.
+
+    def veiled(self, data: bytes, secret: str | None) -> bytes:
+        """See `Line.veiled`."""
+        return veiled(data, secret)
 
     @property
     def blocked(self) -> bool:

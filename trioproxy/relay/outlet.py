@@ -36,6 +36,10 @@ class Line(Protocol[T]):
         """True while something is unsent because the reader is slow."""
         ...
 
+    def veiled(self, data: T, secret: str | None) -> T:
+        """A complaint of a backend's, without the secret that it was sent."""
+        ...
+
     @property
     def sent(self) -> int:
         """Bytes delivered or kept for delivery, framing included; 0 where there are no bytes."""
@@ -81,6 +85,7 @@ class Outlet(Generic[T]):
         "_keepalive",
         "_limits",
         "_quiet_since",
+        "_secret",
         "_spoken",
         "_stream",
         "codec",
@@ -106,15 +111,26 @@ class Outlet(Generic[T]):
         self._keepalive = keepalive
         self._stream = record.stream
         self._hold: list[T] = []
+        self._secret: str | None = None
         self._spoken: Callable[[], None] | None = None
         self._quiet_since = record.started
 
-    def begin(self, codec: Codec[T] | None, spoken: Callable[[], None] | None = None) -> None:
-        """A new attempt: what an earlier one said was never seen, and is forgotten. `spoken` is called when this one's first word goes out."""
+    def begin(self, codec: Codec[T] | None, spoken: Callable[[], None] | None = None, secret: str | None = None) -> None:
+        """A new attempt: what an earlier one said was never seen, and is forgotten.
+
+        `spoken` is called when this one's first word goes out; `secret` is what the backend was sent and the client must not see.
+        """
         self.codec = codec
+        self._secret = secret
         self._spoken = spoken
         self._hold.clear()
         self.flowing = False
+
+    def veiled(self, data: T) -> T:
+        """What the codec says: once it has met a fault, without the attempt's secret."""
+        if self.codec is None or self.codec.fault is None:
+            return data
+        return self.line.veiled(data, self._secret)
 
     def offer(self, data: T, now: float) -> bool:
         """Hand on what the codec said, or hold it. Never waits; False means: call `drained` before the next."""
@@ -178,7 +194,7 @@ class Outlet(Generic[T]):
             return self.line.refuse(fault, len(self.record.attempts))
         if stage is Stage.OPEN or self.codec is None:
             return self.line.write(self.line.ending(fault), last=True)
-        return self.line.write(self.codec.fail(fault), last=True)
+        return self.line.write(self.veiled(self.codec.fail(fault)), last=True)
 
     async def drained(self) -> None:
         """Wait until the reader has taken all. One that takes nothing for `write_stall_s` counts as gone."""

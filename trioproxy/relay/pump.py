@@ -40,6 +40,8 @@ async def pump(reply: Reply, codec: Codec[T], outlet: Outlet[T], metronome: Metr
         nonlocal over, spoken, last
         outlet.heard_at = now = metronome.now
         out = feed(data)
+        if codec.fault is not None:
+            out = outlet.veiled(out)
         if codec.ended and codec.spoken:
             over, last = True, out
             return False

@@ -120,6 +120,13 @@ def test_a_heartbeat_does_not_hide_the_last_number() -> None:
     assert docs(scanner.fail(BROKE))[0]["sequence_number"] == 5
 
 
+@pytest.mark.parametrize("cut", [b"event: response.outp", b'event: x\ndata: {"type":"x","sequence_number":5}', b'data: {"type":"x","seq'])
+def test_a_cut_frame_that_nobody_was_sent_has_no_number(cut: bytes) -> None:
+    scanner = scan(b"".join(frames(encode(*WHOLE))[:5]))
+    scanner.feed(cut + b"\n\n", cut=True)
+    assert docs(scanner.fail(BROKE))[0]["sequence_number"] == 5
+
+
 def test_a_fault_before_anything_was_seen_is_a_stream_of_its_own() -> None:
     complain(RESPONSES.Scanner(LIMIT).fail(BROKE))
 

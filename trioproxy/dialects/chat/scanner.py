@@ -43,7 +43,7 @@ class ChatScanner:
         self.fault: Fault | None = None
         self.usage: Usage | None = None
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes, *, cut: bool = False) -> None:
         """Look at the next whole frames.
 
         Raises:
@@ -72,6 +72,7 @@ class ChatScanner:
             raise RemoteProtocolError("a chunk is no object")
         if doc.get("error") or doc.get("object") == "error" or name == b"error":
             self.fault = self.fault or read_error(doc.get("error") or doc)
+            self.ended = self.spoken  # the frame is passed on: nobody need say it again
             return
         self.usage = read_usage(doc.get("usage")) or self.usage
         choices = doc.get("choices")

@@ -54,13 +54,13 @@ class Scanner:
         self._response: dict[str, Any] | None = None
         self._done = False
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes, *, cut: bool = False) -> None:
         """Look at the next whole frames.
 
         Raises:
             RemoteProtocolError: a leading frame, or one that ends the answer, is not JSON or of the wrong shape.
         """
-        if data[:1] != b":" or b"data:" in data:
+        if (data[:1] != b":" or b"data:" in data) and not cut:
             self._last = data
         start = 0
         while start < len(data) and not (self.spoken and self.fault is None):
@@ -70,6 +70,8 @@ class Scanner:
             start = end
         if start < len(data) and (at := marked(data, start, _MARKS)) >= 0:
             self._read(data[at:])
+        if cut and self.fault is not None:
+            self._last = data
 
     def _read(self, data: bytes) -> None:
         for name, frame in self._frames.feed(data):
