@@ -118,7 +118,7 @@ class Front:
             await self._refuse(connection, dialect, exc.fault, fields)
             return
         size = len(call.raw)
-        fields = (*fields, (b"x-request-id", b"req_" + call.id.encode("ascii")))
+        fields = (*fields, _request_id(call.id))
         line = HttpLine(connection, call, fields, house.limits.frame, unary_beat=house.keepalive.unary, debug=house.debug)
         self.active += 1
         self.held += size
@@ -194,13 +194,17 @@ class Front:
 
     async def _refuse(self, connection: Connection, dialect: Dialect, fault: Fault, fields: Fields) -> None:
         status, body = dialect.write_fault(fault)
-        await connection.respond(status, (*JSON_FIELDS, *fields, *fault_fields(fault, 0)), body)
+        await connection.respond(status, (*JSON_FIELDS, *fields, _request_id(self._gateway.fresh_id()), *fault_fields(fault, 0)), body)
 
     def refuse(self, error: HttpError, path: str) -> tuple[int, Sequence[tuple[bytes, bytes]], bytes]:
         """Word what the wire refused."""
-        kind = FaultKind.TOO_LARGE if error.status == 413 else FaultKind.INVALID
+        kind = {413: FaultKind.TOO_LARGE, 500: FaultKind.INTERNAL}.get(error.status, FaultKind.INVALID)
         status, body = dialect_of(path).write_fault(Fault(kind, str(error), status=error.status))
-        return status, JSON_FIELDS, body
+        return status, (*JSON_FIELDS, _request_id(self._gateway.fresh_id())), body
+
+
+def _request_id(id: str) -> tuple[bytes, bytes]:
+    return b"x-request-id", b"req_" + id.encode("ascii")
 
 
 def dialect_of(path: str) -> Dialect:
