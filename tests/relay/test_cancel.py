@@ -1,14 +1,20 @@
 """Whoever leaves, in whatever phase: the backend hears of it, the lease comes back, nobody is blamed and nothing is left."""
 
+import gc
+
 import pytest
 import trio
 
-from tests.relay.scripts import ASK, ASK_STREAM, DONE, RESPOND_STREAM, ROLE, STOP, plain, said, stream, text_of
-from tests.relay.test_faults import CHAT, chat, limited
-from trioproxy.model.events import Finished, TextDelta
+from tests.relay.scripts import ASK, ASK_STREAM, DONE, RESPOND, RESPOND_STREAM, ROLE, STOP, plain, said, stream, text_of
+from tests.relay.test_faults import CHAT, RESPONSES, chat, limited
+from trioproxy.config.schema import BackendConfig, Config, ServerConfig
+from trioproxy.dialects.base import Setting
+from trioproxy.gateway.gateway import open_gateway
+from trioproxy.model.events import Finished, ItemClosed, ItemKind, ItemOpened, Started, TextDelta
 from trioproxy.model.limits import Limits
 from trioproxy.model.request import Request
-from trioproxy.testing.memory import memory_gateway
+from trioproxy.model.usage import FinishReason
+from trioproxy.testing.memory import MemoryGateway, memory_gateway
 from trioproxy.testing.scripted import Script, ScriptedBackend, Sleep
 from trioproxy.testing.sweep import sweep
 
@@ -112,26 +118,102 @@ async def test_asking_in_process_and_leaving_early_cancels_the_backend(autojump_
         unblamed(house)
 
 
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
-async def test_cancelled_at_every_step_the_house_stays_in_order(path):
+def told(text):
+    """A whole Responses stream."""
+    encoder = RESPONSES.Encoder(Setting("0" * 32, 1700000000, "m", {}))
+    events = [Started(), ItemOpened(0, ItemKind.MESSAGE), TextDelta(0, text), ItemClosed(0), Finished(FinishReason.STOP)]
+    return Script.of(*[encoder.encode([event]) for event in events])
+
+
+# Name → dialect of the backend, its answers, what is asked, how many ask at once.
+ROADS = {
+    "a stream that passes": (CHAT, [stream("a", "b")], ASK_STREAM, 1),
+    "a stream that is translated": (CHAT, [stream("a", "b")], RESPOND_STREAM, 1),
+    "a stream of the other dialect that passes": (RESPONSES, [told("ab")], RESPOND_STREAM, 1),
+    "a stream of the other dialect that is translated": (RESPONSES, [told("ab")], ASK_STREAM, 1),
+    "a plain answer that passes": (CHAT, [plain("ab")], ASK, 1),
+    "a plain answer that is translated": (CHAT, [plain("ab")], RESPOND, 1),
+    "a second try": (CHAT, [Script.plain(b"{}", 500), stream("a", "b")], RESPOND_STREAM, 1),
+    "a wait for a lease": (CHAT, [stream("a", "b"), stream("a", "b")], ASK_STREAM, 2),
+}
+
+
+@pytest.mark.parametrize("road", ROADS)
+async def test_cancelled_at_every_step_the_house_stays_in_order(road):
+    dialect, scripts, ask, askers = ROADS[road]
+    path = "/v1/chat/completions" if "messages" in ask else "/v1/responses"
     worlds = []
 
+    async def one(house):
+        answer = await house.post(path, ask)
+        assert "ab" in (text_of(answer) if ask.get("stream") else answer.body.decode())
+
     async def once():
-        backend = ScriptedBackend("b", CHAT, [Script.plain(b"{}", 500), stream("a", "b")])
+        backend = ScriptedBackend("b", dialect, scripts)
         worlds.append([backend, None])
-        async with memory_gateway(backend, keys=limited("x", "y")) as house:
+        async with memory_gateway(backend, keys=limited(*"xy"[: 3 - askers])) as house:
             worlds[-1][1] = house
-            answer = await house.post(path, {**ASK_STREAM, **RESPOND_STREAM})
-            assert text_of(answer) == "ab"
+            async with trio.open_nursery() as nursery:
+                for _ in range(askers):
+                    nursery.start_soon(one, house)
 
     def check():
-        backend, house = worlds[-1]
+        backend, house = worlds.pop()
         assert not backend.leaks
-        assert all(call.closes <= 1 for call in backend.calls)
         if house is not None:
-            assert house.gateway.house.pool.leases == 0
-            assert len(house.gateway.house.metronome) == 0
-            assert len(house.gateway.house.turnstile) == 0
-            assert len(house.records) <= 1
+            gateway = house.gateway
+            assert gateway.house.pool.leases == 0
+            assert len(gateway.house.metronome) == 0
+            assert len(gateway.house.turnstile) == 0
+            assert (gateway.front.active, gateway.front.held) == (0, 0)
+            assert len(house.records) <= askers
+            assert all(not one.failed for one in gateway.house.pool.states(trio.current_time())) or road == "a second try"
+
+    assert await sweep(once, check) > 30
+
+
+async def upstream(listener):
+    """A backend on a real socket: two connections may come, each is given one stream in pieces."""
+
+    async def serve(client):
+        async with client:
+            while b"\r\n\r\n" not in (data := await client.receive_some()) and data:
+                pass
+            await client.send_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+            for piece in stream("a", "b").steps:
+                await client.send_all(b"%x\r\n%b\r\n" % (len(piece), piece))
+                await trio.lowlevel.checkpoint()
+            await client.send_all(b"0\r\n\r\n")
+            await client.receive_some()
+
+    async with listener:
+        await trio.serve_listeners(serve, [listener])
+
+
+@pytest.mark.parametrize("ask", [ASK_STREAM, RESPOND_STREAM])
+async def test_cancelled_at_every_step_over_sockets(ask):
+    """What the scripted backend has not: dialling, the reading task of the house, sockets that must be closed (whoever forgets one is told by Python)."""
+    path = "/v1/chat/completions" if "messages" in ask else "/v1/responses"
+    gateways = []
+
+    async def once():
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/v1"
+        config = Config(server=ServerConfig(default_backend="b"), backends=(BackendConfig("b", url, "chat", models=("m",)),))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(upstream, listener)
+            async with open_gateway(config) as gateway, trio.open_nursery() as clients:
+                gateways.append(gateway)
+                house = MemoryGateway(gateway, clients)
+                assert text_of(await house.post(path, ask)) == "ab"
+                clients.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
+
+    def check():
+        gc.collect()
+        if gateways:
+            gateway = gateways.pop()
+            assert gateway.house.pool.leases == len(gateway.house.metronome) == len(gateway._flows) == 0
+            assert (gateway.front.active, gateway.front.held) == (0, 0)
 
     assert await sweep(once, check) > 30
