@@ -78,7 +78,7 @@ class Gateway:
         self._metrics = Metrics(lambda model: self.house.plan.label(model))
         self._observers: tuple[Observer, ...] = (self._metrics, *observers)
         self._servers: list[Server] = []
-        self._accepting = trio.CancelScope()
+        self._doors: set[trio.CancelScope] = set()  # one for each `serve` that still accepts
         self._dice = random.Random()  # noqa: S311  # spreads cooldowns, guards nothing
         self._pool: Pool | None = None
         self._turnstile: Turnstile | None = None
@@ -97,9 +97,13 @@ class Gateway:
         Raises:
             ConfigError, ValueError: nothing has changed then.
         """
-        rows = {one.name: one for one in self.config.backends}
-        self._found = {one.name: self._found[one.name] for one in config.backends if one.name in self._found and rows.get(one.name) == one}
-        house, doors = self._build(config), _doors(config)
+        rows, found = {one.name: one for one in self.config.backends}, self._found
+        self._found = {one.name: found[one.name] for one in config.backends if one.name in found and rows.get(one.name) == one}
+        try:
+            house, doors = self._build(config), _doors(config)
+        except BaseException:
+            self._found = found
+            raise
         self.config, self.house = config, house
         self.clients, self.cors = doors
         self._nursery.start_soon(self.discover)
@@ -188,12 +192,16 @@ class Gateway:
             OSError: an address cannot be had; its message names it.
         """
         listeners = open_listeners(self.config.server.listen)
+        accepting = trio.CancelScope()
+        self._doors.add(accepting)
+        if self.stopping:
+            accepting.cancel(reason="the gateway is shutting down")
         try:
             async with trio.open_nursery() as connections:
                 server = self._server(connections)
                 self._servers.append(server)
                 try:
-                    with self._accepting:
+                    with accepting:
                         async with trio.open_nursery() as doors:
                             for listener in listeners:
                                 doors.start_soon(accept_loop, listener, server.accept, partial(self._capacity, server))
@@ -205,6 +213,7 @@ class Gateway:
                     if not self.stopping:
                         self._servers.remove(server)
         finally:
+            self._doors.discard(accepting)
             for listener in listeners:
                 listener.close()
 
@@ -231,7 +240,8 @@ class Gateway:
     async def stop(self, grace_s: float | None = None) -> None:
         """Take no new requests, let those in flight end for `grace_s` seconds (None: as configured), then end the rest with a typed fault."""
         self.stopping = True
-        self._accepting.cancel()
+        for accepting in self._doors:
+            accepting.cancel(reason="the gateway is shutting down")
         for server in self._servers:
             server.stop()
         with trio.move_on_after(self.config.server.grace_s if grace_s is None else grace_s):
