@@ -24,6 +24,7 @@ from trioproxy.relay.attempt import Attempt
 from trioproxy.relay.call import Call
 from trioproxy.relay.house import House, Reader
 from trioproxy.relay.outlet import Outlet
+from trioproxy.relay.turnstile import busy
 from trioproxy.relay.veil import secret_of, veiled_fault
 
 T = TypeVar("T")
@@ -96,7 +97,9 @@ class Laps(Generic[T]):
             affinity = None
         want = Want(self._candidates, frozenset(self._tried) if self._tried else NONE_TRIED, affinity, self.call.model)
         turnstile = self.house.turnstile
-        picked = turnstile.pick(want, now) or await turnstile.lease(want, self.house.limits, now)
+        picked = turnstile.pick(want, now)
+        if busy(picked):
+            picked = await turnstile.lease(picked, self.house.limits)
         if isinstance(picked, Lease):
             self.record.waited += picked.taken_at - now
             await self._serve(picked)
@@ -107,7 +110,7 @@ class Laps(Generic[T]):
     async def _between(self, picked: Wait | Nobody) -> None:
         """Nobody is left for now. Wait for a new round where that is short and allowed, else end."""
         now, retry, until = trio.current_time(), self.house.retry, picked.until
-        in_vain = (isinstance(picked, Wait) and picked.busy) or until is None or self._rounds >= retry.rounds
+        in_vain = busy(picked) or self._rounds >= retry.rounds
         if in_vain or until is None or until - now > retry.max_wait_s or (self._tries and not self._may_retry(now)):
             self._end(picked.told(self._last))
             return

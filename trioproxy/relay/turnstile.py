@@ -7,12 +7,18 @@ waiter that can use it is handed a new one before anybody else is asked. Waiting
 from __future__ import annotations
 
 from math import inf
+from typing import TypeGuard
 
 import attrs
 import trio
 
 from trioproxy.model.limits import Limits
 from trioproxy.pool.pool import Lease, Nobody, Pool, Wait, Want
+
+
+def busy(picked: Lease | Wait | Nobody) -> TypeGuard[Wait]:
+    """Whether a release could help."""
+    return isinstance(picked, Wait) and picked.busy
 
 
 @attrs.define(eq=False)
@@ -34,28 +40,20 @@ class Turnstile:
     def __len__(self) -> int:
         return len(self._waiters)
 
-    def pick(self, want: Want, now: float) -> Lease | Wait | Nobody | None:
-        """What can be said without waiting; None when it must be waited for (`lease`)."""
+    def pick(self, want: Want, now: float) -> Lease | Wait | Nobody:
+        """What the pool says, or a busy `Wait` where somebody waits already: whoever is told that everybody is busy may stand in line (`lease`)."""
         if self._rivals(want):
-            return None
-        picked = self._pool.pick(want, now)
-        return None if isinstance(picked, Wait) and picked.busy else picked
+            return Wait(want, now, None, (), busy=True)
+        return self._pool.pick(want, now)
 
-    async def lease(self, want: Want, limits: Limits, now: float) -> Lease | Wait | Nobody:
-        """A lease; or `Wait` when only time can help (or the queue was full, or took too long), or `Nobody` when nothing can.
+    async def lease(self, seen: Wait, limits: Limits) -> Lease | Wait | Nobody:
+        """Stand in line. A lease; or `Wait` when only time can help (or the queue was full, or took too long), or `Nobody` when nothing can.
 
-        Cancelled while waiting, it leaves no trace: a lease that was handed over in that moment goes back, unblamed.
+        `seen` is what `pick` has just said. Cancelled while waiting, this leaves no trace: a lease that was handed over in that moment goes back, unblamed.
         """
-        if self._rivals(want):
-            seen = Wait(want, now, None, (), busy=True)
-        else:
-            picked = self._pool.pick(want, now)
-            if not isinstance(picked, Wait) or not picked.busy:
-                return picked
-            seen = picked
         if len(self._waiters) >= limits.queued:
             return seen
-        return await self._wait(_Waiter(want, seen), now + (limits.queue_s or inf))
+        return await self._wait(_Waiter(seen.want, seen), seen.now + (limits.queue_s or inf))
 
     async def _wait(self, waiter: _Waiter, deadline: float) -> Lease | Wait | Nobody:
         self._waiters[waiter] = None
@@ -80,7 +78,7 @@ class Turnstile:
 
     def _ask(self, waiter: _Waiter, now: float) -> None:
         picked = self._pool.pick(waiter.want, now)
-        if isinstance(picked, Wait) and picked.busy:
+        if busy(picked):
             # A cooldown that ended without anybody free must not be waited for again.
             waiter.seen = picked if picked.until is None or picked.until > now else attrs.evolve(picked, until=None)
         else:
