@@ -39,9 +39,6 @@ class Exchange(Generic[T]):
     """One call on its way: `begin`, `run` (again after each interruption), `end`."""
 
     house: House
-    line: ReadingLine[T]
-    tether: Tether
-    record: Record
     outlet: Outlet[T]
     laps: Laps[T]
 
@@ -54,7 +51,7 @@ class Exchange(Generic[T]):
         laps = Laps(call, line, outlet, house, record)
         laps.prepare()
         house.metronome.add(outlet, now)
-        return cls(house, line, tether, record, outlet, laps)
+        return cls(house, outlet, laps)
 
     def run(self, now: float) -> Awaitable[None]:
         """Answer, in the scope that the tether holds."""
@@ -62,12 +59,14 @@ class Exchange(Generic[T]):
 
     def end(self) -> None:
         """Sign off, and tell the observers. Synchronous: nothing can come between."""
-        self.house.metronome.discard(self.outlet)
-        self.record.ended = trio.current_time()
-        self.record.bytes_out = self.line.sent
-        self.record.note = self.tether.gone or ""
+        outlet = self.outlet
+        record = outlet.record
+        self.house.metronome.discard(outlet)
+        record.ended = trio.current_time()
+        record.bytes_out = outlet.line.sent
+        record.note = outlet.tether.gone or ""
         for observer in self.house.observers:
-            observer(self.record)
+            observer(record)
 
 
 async def ask(call: Call, line: ReadingLine[T], house: House, tether: Tether) -> None:
@@ -117,7 +116,7 @@ class _Served:
         await self._run(trio.current_time())
 
     async def _run(self, now: float) -> None:
-        tether = self.one.tether
+        tether = self.one.outlet.tether
         tether.hold(self.connection.scope)
         await self.one.run(now)
         self.drop()

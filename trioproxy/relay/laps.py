@@ -122,29 +122,35 @@ class Laps(Generic[T]):
     async def _serve(self, lease: Lease) -> None:
         outcome: Outcome | None = None
         ruling: Ruling | None = None
-        stage = self.outlet.stage
         try:
             sayable, now = self._write(lease), lease.taken_at
             while sayable:
                 fresh, outcome = ruling is not None and ruling.again is Again.SAME, None
                 outcome = await self._attempt(lease, now, fresh=fresh)
-                now, stage = trio.current_time(), self.outlet.stage
-                report = self.record.attempts[-1]
-                report.ended, report.outcome = now, type(outcome).__name__.lower()
-                ruling = lease.settle(outcome, now, stage)
+                now = trio.current_time()
+                self._note(outcome, now)
+                ruling = lease.settle(outcome, now, self.outlet.stage)
                 if ruling.again is Again.REFRESH and not await self.house.refresher.refresh(lease):
-                    ruling = lease.settle(outcome, now, stage)  # in vain: the ruling's other half
+                    ruling = lease.settle(outcome, now, self.outlet.stage)  # in vain: the ruling's other half
                 if ruling.again is not Again.SAME and ruling.again is not Again.REFRESH:
                     break
         finally:
             self.outlet.flowing = False
             # Synchronous: no cancellation can come between an outcome and what it means.
             if not lease.settled:
-                outcome, now, stage = self.outlet.tether.verdict or Abandoned(), trio.current_time(), self.outlet.stage
+                outcome, now = self.outlet.tether.verdict or Abandoned(), trio.current_time()
+                self._note(outcome, now)
                 while not lease.settled:  # a repetition that will not come about is refused the second time it is asked for
-                    ruling = lease.settle(outcome, now, stage)
+                    ruling = lease.settle(outcome, now, self.outlet.stage)
             if outcome is not None and ruling is not None:
                 self._conclude(lease, outcome, ruling)
+
+    def _note(self, outcome: Outcome, now: float) -> None:
+        """Put down how the last attempt ended; when is told once."""
+        self.record.outcome = name = type(outcome).__name__.lower()
+        if self.record.attempts:
+            report = self.record.attempts[-1]
+            report.outcome, report.ended = name, report.ended or now
 
     def _write(self, lease: Lease) -> bool:
         """Have the request's bytes for this lease; False when the backend's dialect cannot say it, and the candidate is out."""
@@ -181,11 +187,6 @@ class Laps(Generic[T]):
 
     def _conclude(self, lease: Lease, outcome: Outcome, ruling: Ruling) -> None:
         """What the end of an attempt means for the exchange."""
-        name = type(outcome).__name__.lower()
-        self.record.outcome = name
-        if self.record.attempts:
-            last = self.record.attempts[-1]
-            last.outcome, last.ended = name, last.ended or trio.current_time()
         if isinstance(outcome, Served):
             self.record.usage, self._over = outcome.usage, True
         elif isinstance(outcome, Abandoned):
@@ -194,15 +195,13 @@ class Laps(Generic[T]):
             fault = self._last = veiled_fault(outcome.fault, secret_of(lease))
             self._tries += 1
             self._tried.add(lease.key)
-            if self.outlet.tether.final:
-                self._end(fault)
-            elif ruling.again is Again.NO or self.outlet.stage not in OPEN_TO_RETRY:
-                self._end(fault)  # the request's own fault, or one that may not be switched away: it is forwarded
+            if ruling.again is Again.NO or self.outlet.tether.final or self.outlet.stage not in OPEN_TO_RETRY:
+                self._end(fault)  # the request's own fault, one that may not be switched away, or one that comes too late: it is told as it is
             elif not self._may_retry(trio.current_time()):
                 self._end(exhausted(fault, None, model=self.call.model))
 
     def _may_retry(self, now: float) -> bool:
         retry = self.house.retry
-        if self.outlet.tether.final or self.outlet.stage not in OPEN_TO_RETRY or self._tries >= retry.attempts:
+        if self._tries >= retry.attempts:
             return False
         return now - self.record.started < retry.before_head_s and self.house.budget.allow(now)
