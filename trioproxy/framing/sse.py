@@ -7,7 +7,7 @@ Rule 2: every byte is looked at a bounded number of times, however it is sliced.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from trioproxy.errors import RemoteProtocolError
 
@@ -222,7 +222,33 @@ def _last_blank(data: bytes) -> int:
     return cut + 1 if data[cut - 1] == 0x0D and data[cut : cut + 1] == b"\n" else cut
 
 
-def marked(data: bytes, start: int, marks: Sequence[bytes]) -> int:
+class Sifting(Protocol):
+    """Somebody who need not read every frame of a stream.
+
+    `marks` is empty while every frame must be read; then, what only frames hold that must still be.
+    """
+
+    marks: Sequence[bytes]
+
+    def examine(self, data: bytes) -> None:
+        """Read these whole frames, all of them."""
+
+
+def sift(data: bytes, reader: Sifting) -> None:
+    """Have `reader` read those of the whole frames in `data` that it must.
+
+    One at a time while it has no marks, for a batch may hold a whole stream and the first frames may be enough; from the first marked one when it has.
+    """
+    start = 0
+    while start < len(data) and not reader.marks:
+        end = _after_frame(data, start)
+        reader.examine(data[start:end])
+        start = end
+    if start < len(data) and (at := _marked(data, start, reader.marks)) >= 0:
+        reader.examine(data[at:])
+
+
+def _marked(data: bytes, start: int, marks: Sequence[bytes]) -> int:
     """Where, from `start`, the first frame begins that holds one of `marks`; -1 when none does. `data` holds whole frames, parted by LF LF.
 
     The marks are searched from behind: CPython then looks for a mark's first letters, which are rarer than its last (0.03 µs a frame and mark, not 0.08).
@@ -238,7 +264,7 @@ def marked(data: bytes, start: int, marks: Sequence[bytes]) -> int:
     return start if before < 0 else before + 2
 
 
-def after_frame(data: bytes, start: int) -> int:
+def _after_frame(data: bytes, start: int) -> int:
     """Where the frame that begins at `start` ends; the end of `data` when its frames are not parted by LF LF."""
     end = data.find(b"\n\n", start)
     return len(data) if end < 0 else end + 2

@@ -8,6 +8,7 @@ Rule 1: marks are searched in the spelling that the first frames use; a backend 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
@@ -16,7 +17,7 @@ from trioproxy.dialects.chat.assembly import Assembly
 from trioproxy.dialects.chat.facts import read_usage
 from trioproxy.dialects.chat.faults import error_frame, read_error
 from trioproxy.errors import RemoteProtocolError
-from trioproxy.framing.sse import Frames, after_frame, marked
+from trioproxy.framing.sse import Frames, sift
 from trioproxy.model.events import SUBSTANCE, Event
 from trioproxy.model.fault import Fault
 from trioproxy.model.usage import Usage
@@ -31,12 +32,13 @@ _MARKS: Final = {
 class ChatScanner:
     """See `dialects.base.Scanner`."""
 
-    __slots__ = ("_assembly", "_finished", "_frames", "_marks", "ended", "fault", "spoken", "usage")
+    __slots__ = ("_assembly", "_finished", "_frames", "_spelled", "ended", "fault", "marks", "spoken", "usage")
 
     def __init__(self, limit: int) -> None:
         self._frames = Frames(limit)
         self._assembly = Assembly()  # fed until `spoken`: it knows what substance is
-        self._marks: tuple[bytes, ...] = ()
+        self._spelled: tuple[bytes, ...] = ()  # the marks, as this backend spells them
+        self.marks: Sequence[bytes] = ()
         self._finished = False
         self.spoken = False
         self.ended = False
@@ -49,18 +51,14 @@ class ChatScanner:
         Raises:
             RemoteProtocolError: a frame that had to be read is not JSON.
         """
-        start = 0
-        while start < len(data) and not (self.spoken and self._marks):
-            # One frame at a time until there is no need to read any more: a batch may hold the whole stream.
-            end = after_frame(data, start)
-            self._read(data[start:end])
-            start = end
-        if start < len(data) and (at := marked(data, start, self._marks)) >= 0:
-            self._read(data[at:])
+        sift(data, self)
 
-    def _read(self, data: bytes) -> None:
+    def examine(self, data: bytes) -> None:
+        """See `framing.sse.Sifting`."""
         for name, payload in self._frames.feed(data):
             self._frame(name, payload)
+        if self.spoken:
+            self.marks = self._spelled
 
     def _frame(self, name: bytes, payload: bytes) -> None:
         try:
@@ -107,7 +105,7 @@ class ChatScanner:
         self.spoken = any(type(event) in SUBSTANCE for event in out)
         for spelling, marks in _MARKS.items():
             if spelling in payload:
-                self._marks = marks
+                self._spelled = marks
 
     def finish(self) -> bytes:
         """The body has ended; see `dialects.base.Scanner.finish`."""

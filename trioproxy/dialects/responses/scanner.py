@@ -6,6 +6,7 @@ have, and parsed where one was found. Rule 2: the last batch is kept (a referenc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
@@ -17,7 +18,7 @@ from trioproxy.dialects.responses.faults import error_event, failed_error, read_
 from trioproxy.dialects.responses.shell import Shell
 from trioproxy.errors import RemoteProtocolError
 from trioproxy.framing.json import BadJson, loads
-from trioproxy.framing.sse import Frames, after_frame, marked
+from trioproxy.framing.sse import Frames, sift
 from trioproxy.model.fault import Fault, FaultKind
 from trioproxy.model.usage import Usage
 
@@ -48,6 +49,7 @@ class Scanner:
         self.ended = False
         self.fault: Fault | None = None
         self.usage: Usage | None = None
+        self.marks: Sequence[bytes] = ()
         self._limit = limit
         self._frames = Frames(limit)
         self._last = b""  # the last batch that was more than a heartbeat
@@ -62,20 +64,15 @@ class Scanner:
         """
         if (data[:1] != b":" or b"data:" in data) and not cut:
             self._last = data
-        start = 0
-        while start < len(data) and not (self.spoken and self.fault is None):
-            # One frame at a time until there is no need to read any more: a batch may hold the whole stream.
-            end = after_frame(data, start)
-            self._read(data[start:end])
-            start = end
-        if start < len(data) and (at := marked(data, start, _MARKS)) >= 0:
-            self._read(data[at:])
+        sift(data, self)
         if cut and self.fault is not None:
             self._last = data
 
-    def _read(self, data: bytes) -> None:
+    def examine(self, data: bytes) -> None:
+        """See `framing.sse.Sifting`."""
         for name, frame in self._frames.feed(data):
             self._look(name, frame)
+        self.marks = _MARKS if self.spoken and self.fault is None else ()
 
     def _look(self, name: bytes, data: bytes) -> None:
         if data == b"[DONE]":
