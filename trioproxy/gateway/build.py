@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import attrs
+import trio
 
 from trioproxy import __version__
 from trioproxy.config.schema import BackendConfig, Config, CredentialConfig, RuleConfig
@@ -162,7 +163,6 @@ def cooldowns(config: Config) -> Cooldowns:
 
 def sources(config: Config) -> dict[Key, Source]:
     """Whose secrets can be read again, and how."""
-    import trio  # only the reading waits
 
     def reader(one: CredentialConfig) -> Source:
         assert one.source is not None

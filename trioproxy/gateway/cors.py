@@ -15,7 +15,7 @@ from trioproxy.relay.line import Fields
 from trioproxy.wire.gate import Head
 
 EXPOSED: Final = b"x-request-id, x-trioproxy-lossy, retry-after"
-HEADERS: Final = b"authorization, content-type, x-api-key, openai-organization, openai-project, openai-beta, x-stainless-*"
+HEADERS: Final = b"authorization, content-type, x-api-key, openai-organization, openai-project, openai-beta"
 
 
 class Cors:
@@ -50,6 +50,6 @@ class Cors:
         return (
             (b"allow", allowed),
             (b"access-control-allow-methods", allowed),
-            (b"access-control-allow-headers", HEADERS.replace(b", x-stainless-*", b"")),
+            (b"access-control-allow-headers", HEADERS),
             (b"access-control-max-age", b"600"),
         )

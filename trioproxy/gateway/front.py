@@ -18,6 +18,7 @@ from trioproxy.framing.json import BadJson, depth_over, dumps, loads
 from trioproxy.gateway.clients import Client, Clients
 from trioproxy.gateway.cors import Cors
 from trioproxy.model.fault import Fault, FaultKind
+from trioproxy.observe.metrics import CONTENT_TYPE
 from trioproxy.relay.call import Call
 from trioproxy.relay.exchange import answer
 from trioproxy.relay.house import House
@@ -30,7 +31,7 @@ Handler: TypeAlias = Callable[[Connection, Fields], Awaitable[None]]
 FACES: Final = {face.path: dialect for dialect in DIALECTS.values() for face in dialect.faces}
 HOME: Final = DIALECTS["responses"]  # words the errors of paths that belong to nobody
 MODELS: Final = "/v1/models"
-TEXT_FIELDS: Final[Fields] = ((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"),)
+METRICS_FIELDS: Final[Fields] = ((b"content-type", CONTENT_TYPE.encode("ascii")),)
 # What ties a call to earlier ones, best first: a header's name or a field's.
 AFFINITY_FIELDS: Final = ("prompt_cache_key", "previous_response_id")
 AFFINITY_HEADERS: Final = (b"session-id", b"session_id", b"thread-id", b"x-session-id")
@@ -190,7 +191,7 @@ class Front:
 
     async def _metrics(self, connection: Connection, fields: Fields) -> None:
         if await self._client(connection, fields) is not None:
-            await connection.respond(200, (*TEXT_FIELDS, *fields), self._gateway.render_metrics())
+            await connection.respond(200, (*METRICS_FIELDS, *fields), self._gateway.render_metrics())
 
     async def _refuse(self, connection: Connection, dialect: Dialect, fault: Fault, fields: Fields) -> None:
         status, body = dialect.write_fault(fault)

@@ -163,11 +163,11 @@ async def _send(connection: Connection, reply: SimulatedReply) -> None:
         await connection.respond(reply.status, headers, await _whole(reply))
         return
     # A real server says 200 before the model has said a word.
-    await connection.send_all(connection.head_bytes(reply.status, headers, None))
+    await connection.transport.send_all(connection.head_bytes(reply.status, headers, None))
     while data := await reply.receive():
-        await connection.send_all(connection.frame(data))
+        await connection.transport.send_all(connection.frame(data))
     if reply.complete:
-        await connection.send_all(connection.last())
+        await connection.transport.send_all(connection.last())
 
 
 async def _whole(reply: SimulatedReply) -> bytes:

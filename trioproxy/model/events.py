@@ -147,6 +147,5 @@ Event: TypeAlias = (
 )
 
 # Until one of SUBSTANCE (or a clean Finished) was seen an attempt may be replaced, unseen.
-PROVISIONAL: Final[frozenset[type]] = frozenset({Started, ItemOpened, Metered})
 SUBSTANCE: Final[frozenset[type]] = frozenset({TextDelta, RefusalDelta, ThoughtDelta, ArgumentsDelta, Sealed, Annotated, Foreign})
 ENDS: Final[frozenset[type]] = frozenset({Finished, Failed})

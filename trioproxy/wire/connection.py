@@ -20,7 +20,7 @@ from trioproxy.framing.chunked import LAST_CHUNK, ChunkedReader, chunk
 from trioproxy.wire.gate import Head, find_head, parse_head
 from trioproxy.wire.heads import Headers, answer_head
 from trioproxy.wire.sentry import Sentry
-from trioproxy.wire.transport import RECV, Buffer, Transport
+from trioproxy.wire.transport import RECV, Transport
 
 DISCARD: Final = 65536  # of an unread body, to keep the connection
 DISCARD_S: Final = 1.0
@@ -262,10 +262,6 @@ class Connection:
         else:
             await self.transport.send_all(head + body[:WHOLE])
             await self.transport.send_all(memoryview(body)[WHOLE:])
-
-    async def send_all(self, data: Buffer) -> None:
-        """Send bytes that are framed already."""
-        await self.transport.send_all(data)
 
     async def _first_bytes(self) -> bytes:
         """Wait, resting, for a next request. While it rests, the house may cancel the scope; what came in that same instant is kept in the buffer."""

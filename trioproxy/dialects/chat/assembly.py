@@ -66,11 +66,6 @@ class Assembly:
         self.tier: str | None = None
         self._usage: Usage | None = None
 
-    @property
-    def finished(self) -> bool:
-        """Whether a finish reason came."""
-        return self._finish is not None
-
     def chunk(self, doc: Any, out: list[Event]) -> None:
         """Append to `out` what the chunk `doc` says; a whole answer (`message` instead of `delta`) will do as well."""
         if type(doc) is not dict:

@@ -6,6 +6,7 @@ next begins; an item without content has no part. Rule 3: whatever is the same i
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Final
 
 import orjson
@@ -69,7 +70,7 @@ class Stretch:
         return b'"' + bytes(self._said) + b'"'
 
 
-class Draft:
+class Draft(ABC):
     """What all open items have in common. `place` is the item's output index, `index` that of its events.
 
     `flow` is where more text can be written at once, without `take`: that of an open text part, else None.
@@ -87,13 +88,13 @@ class Draft:
         """Announce the item, empty."""
         self._pen.write(b"response.output_item.added", b',"output_index":%d,"item":%b' % (self.place, self._empty()))
 
+    @abstractmethod
     def take(self, event: Event) -> None:
         """Grow by `event`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self) -> None:
         """End what is open inside the item; the item itself is ended by `done`."""
-        raise NotImplementedError
 
     def done(self, status: str) -> bytes:
         """End the item with `status`. Returns its JSON, as it stands in the output."""
@@ -101,11 +102,13 @@ class Draft:
         self._pen.write(b"response.output_item.done", b',"output_index":%d,"item":%b' % (self.place, doc))
         return doc
 
+    @abstractmethod
     def _empty(self) -> bytes:
-        raise NotImplementedError
+        """The item's JSON as it is announced."""
 
+    @abstractmethod
     def _whole(self, status: str) -> bytes:
-        raise NotImplementedError
+        """The item's JSON at its end."""
 
 
 class MessageDraft(Draft):
