@@ -15,8 +15,7 @@ import trio
 import trio.testing
 
 import trioproxy
-from tests.relay.scripts import ASK, ASK_STREAM, DONE, RESPOND, RESPOND_STREAM, ROLE, STOP, chunk, error, said, stream, text_of
-from tests.relay.test_faults import CHAT
+from tests.relay.scripts import ASK, ASK_STREAM, CHAT, DONE, RESPOND, RESPOND_STREAM, ROLE, STOP, chunk, error, said, stream, text_of
 from trioproxy import ArgumentsDelta, Failed, Finished, FinishReason, ItemOpened, Request, TextDelta, Tool, open_gateway
 from trioproxy.config.load import loads
 from trioproxy.config.schema import BackendConfig, Config, ServerConfig

@@ -6,8 +6,7 @@ import json
 import pytest
 import trio
 
-from tests.relay.scripts import ASK, ASK_STREAM, RESPOND, RESPOND_STREAM, error, frame, plain, stream
-from tests.relay.test_faults import CHAT, RESPONSES, chat
+from tests.relay.scripts import ASK, ASK_STREAM, CHAT, RESPOND, RESPOND_STREAM, RESPONSES, chat, error, frame, plain, stream
 from trioproxy.config.schema import BackendConfig, ClientConfig, Config, CredentialConfig, ModelConfig, ServerConfig
 from trioproxy.gateway.gateway import open_gateway
 from trioproxy.model.limits import Limits, Retry

@@ -2,8 +2,12 @@
 
 import json
 
-from trioproxy.testing.scripted import Script
+from trioproxy.config.schema import CredentialConfig
+from trioproxy.dialects import DIALECTS
+from trioproxy.testing.scripted import Script, ScriptedBackend
 
+CHAT = DIALECTS["chat"]
+RESPONSES = DIALECTS["responses"]
 ASK = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
 ASK_STREAM = {**ASK, "stream": True}
 RESPOND = {"model": "m", "input": "Hello"}
@@ -78,3 +82,11 @@ def text_of(answer) -> str:
 def kinds(answer) -> list[str]:
     """Types of the events of a Responses stream, in order."""
     return [event if event == "[DONE]" else event["type"] for event in answer.events]
+
+
+def chat(*scripts, **more):
+    return ScriptedBackend("b", CHAT, scripts, **more)
+
+
+def limited(*names, most=1):
+    return [CredentialConfig(name, max_in_flight=most) for name in names]

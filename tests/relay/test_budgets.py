@@ -14,8 +14,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.relay.scripts import ASK_STREAM, DONE, RESPOND_STREAM, ROLE, STOP, chunk, said
-from tests.relay.test_faults import chat
+from tests.relay.scripts import ASK_STREAM, DONE, RESPOND_STREAM, ROLE, STOP, chat, chunk, said
 from trioproxy.config.schema import BackendConfig, Config, ServerConfig
 from trioproxy.dialects import DIALECTS
 from trioproxy.dialects.base import Setting

@@ -5,8 +5,7 @@ import gc
 import pytest
 import trio
 
-from tests.relay.scripts import ASK, ASK_STREAM, DONE, RESPOND, RESPOND_STREAM, ROLE, STOP, plain, said, stream, text_of
-from tests.relay.test_faults import CHAT, RESPONSES, chat, limited
+from tests.relay.scripts import ASK, ASK_STREAM, CHAT, DONE, RESPOND, RESPOND_STREAM, RESPONSES, ROLE, STOP, chat, limited, plain, said, stream, text_of
 from trioproxy.config.schema import BackendConfig, Config, ServerConfig
 from trioproxy.dialects.base import Setting
 from trioproxy.gateway.gateway import open_gateway

@@ -5,26 +5,33 @@ import json
 import pytest
 import trio
 
-from tests.relay.scripts import ASK, ASK_STREAM, DONE, RESPOND, RESPOND_STREAM, ROLE, STOP, chunk, error, frame, kinds, plain, said, stream, text_of
+from tests.relay.scripts import (
+    ASK,
+    ASK_STREAM,
+    CHAT,
+    DONE,
+    RESPOND,
+    RESPOND_STREAM,
+    ROLE,
+    STOP,
+    chat,
+    chunk,
+    error,
+    frame,
+    kinds,
+    limited,
+    plain,
+    said,
+    stream,
+    text_of,
+)
 from trioproxy.config.keys import KeySource
 from trioproxy.config.schema import CredentialConfig
-from trioproxy.dialects import DIALECTS
 from trioproxy.errors import BrokenError
 from trioproxy.model.limits import Keepalive, Limits, Retry
 from trioproxy.pool.credential import Secret
 from trioproxy.testing.memory import memory_gateway
 from trioproxy.testing.scripted import Close, Raise, Script, ScriptedBackend, Sleep
-
-CHAT = DIALECTS["chat"]
-RESPONSES = DIALECTS["responses"]
-
-
-def chat(*scripts, **more):
-    return ScriptedBackend("b", CHAT, scripts, **more)
-
-
-def limited(*names, most=1):
-    return [CredentialConfig(name, max_in_flight=most) for name in names]
 
 
 async def test_fault_01_a_lease_comes_back_on_every_path_of_a_retry(autojump_clock):

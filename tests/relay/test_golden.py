@@ -8,8 +8,26 @@ import re
 
 import pytest
 
-from tests.relay.scripts import ASK, ASK_STREAM, DONE, RESPOND, RESPOND_STREAM, ROLE, STOP, USAGE, chunk, error, frame, kinds, said, stream, text_of
-from tests.relay.test_faults import CHAT, RESPONSES, chat
+from tests.relay.scripts import (
+    ASK,
+    ASK_STREAM,
+    CHAT,
+    DONE,
+    RESPOND,
+    RESPOND_STREAM,
+    RESPONSES,
+    ROLE,
+    STOP,
+    USAGE,
+    chat,
+    chunk,
+    error,
+    frame,
+    kinds,
+    said,
+    stream,
+    text_of,
+)
 from trioproxy.errors import BrokenError
 from trioproxy.model.limits import Keepalive, Retry
 from trioproxy.testing.memory import memory_gateway

@@ -3,8 +3,7 @@
 import trio
 import trio.testing
 
-from tests.relay.scripts import ASK, ASK_STREAM, DONE, RESPOND, RESPOND_STREAM, ROLE, STOP, chunk, error, kinds, plain, said, stream, text_of
-from tests.relay.test_faults import chat, limited
+from tests.relay.scripts import ASK, ASK_STREAM, DONE, RESPOND, RESPOND_STREAM, ROLE, STOP, chat, chunk, error, kinds, limited, plain, said, stream, text_of
 from trioproxy.model.limits import Keepalive, Limits, Retry
 from trioproxy.testing.memory import memory_gateway
 from trioproxy.testing.scripted import Close, Script, ScriptedBackend, Sleep
